@@ -41,12 +41,12 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["verl_rzero", "verl_rzero.*"]),
-    package_data={"verl_rzero": ["config/*.yaml", "web_report/assets/*"]},
+    package_data={"verl_rzero": ["config/*.yaml", "watch/web/assets/*"]},
     install_requires=pins("requirements.txt"),
     cmdclass={"build_py": WithRecipes},
     entry_points={
         # verl imports these in every process that imports verl (verl/__init__.py).
-        "verl.plugins": ["verl_rzero = verl_rzero.platform.plugin"],
+        "verl.plugins": ["verl_rzero = verl_rzero.engine.cpu.plugin"],
         "console_scripts": ["verl-rzero = verl_rzero.coevolve:cli"],
     },
 )

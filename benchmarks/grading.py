@@ -26,7 +26,7 @@ def main() -> None:
     from answer_corpus import DIFFERENT, SAME, pairs
     from math_verify import parse, verify
 
-    from verl_rzero.grading import Grader
+    from verl_rzero.grading.grader import Grader
 
     logging.disable(logging.WARNING)
     grader = Grader(timeout_s=20.0)

@@ -31,7 +31,7 @@ def questions(count: int, seed: int = 0) -> list[str]:
 
 
 def ours(batch: list[str]) -> np.ndarray:
-    from verl_rzero.challenger.repetition import cluster_shares
+    from verl_rzero.rules.repetition import cluster_shares
 
     return cluster_shares(batch, THRESHOLD)
 

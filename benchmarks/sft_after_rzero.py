@@ -15,8 +15,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from verl_rzero import run_dir, settings, stage, stage_inputs
-from verl_rzero.files import read_json
+from verl_rzero import settings
+from verl_rzero.base.files import read_json
+from verl_rzero.data import outputs, run_dir
+from verl_rzero.run import stage
 from verl_rzero.tiny_world import labelled
 
 STARTS = ("base", "solver")
@@ -34,7 +36,7 @@ def last_round(run: Path) -> int:
 
 def start_of(run: Path, start: str) -> Path:
     """The directory of the base model, or of the last measured round's Solver."""
-    return Path(stage_inputs.model_of(run / ("base/model" if start == "base" else f"round_{last_round(run)}/solver")))
+    return Path(outputs.model_of(run / ("base/model" if start == "base" else f"round_{last_round(run)}/solver")))
 
 
 def do(words: list[str], log: Path) -> None:

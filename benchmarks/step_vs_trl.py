@@ -20,9 +20,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from verl_rzero import environment, jobs, records, settings
-from verl_rzero.answers import last_boxed
-from verl_rzero.prompts import solver_messages
+from verl_rzero import settings
+from verl_rzero.data import records
+from verl_rzero.engine import environment, jobs
+from verl_rzero.rules.answers import last_boxed
+from verl_rzero.rules.prompts import solver_messages
 from verl_rzero.tiny_world import truth
 
 
@@ -63,7 +65,7 @@ def ours(args: argparse.Namespace, directory: Path) -> list[dict[str, float]]:
 
 
 def our_job(model: str, directory: Path) -> None:
-    from verl_rzero import grpo
+    from verl_rzero.engine import grpo
 
     asked = settings.read(directory / "settings.yaml")
     train_file = directory / "train.parquet"

@@ -126,8 +126,8 @@ def numbered(classes: list[int]) -> list[int]:
 
 
 def ours(batch: list[list[str | None]]) -> list[tuple[int, ...]]:
-    from verl_rzero.grading import Grader
-    from verl_rzero.voting import vote
+    from verl_rzero.grading.grader import Grader
+    from verl_rzero.rules.voting import vote
 
     grader = Grader(timeout_s=TIMEOUT_S)
     classes = [vote(answers, grader.same).classes for answers in batch]

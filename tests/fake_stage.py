@@ -1,4 +1,4 @@
-"""Stands in for verl_rzero.stage: `fake_stage.py RUN STAGE...` writes made-up results, or does what FAKE_* says.
+"""Stands in for verl_rzero.run.stage: `fake_stage.py RUN STAGE...` writes made-up results, or does what FAKE_* says.
 
 FAKE_HANG, FAKE_FAIL, FAKE_SILENT name a stage that hangs, fails with a message, or ends well without results. The
 first two and base/model leave a sleeping process in a session of its own behind, as an engine might. With
@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from verl_rzero.files import write_json
+from verl_rzero.base.files import write_json
 
 RESULTS = {
     "model": {"model": "model", "steps": [1, 2]},

@@ -4,8 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from verl_rzero import curation, records, report, run_dir, settings
-from verl_rzero.voting import vote
+from verl_rzero import settings
+from verl_rzero.data import records, run_dir
+from verl_rzero.rules import curation
+from verl_rzero.rules.voting import vote
+from verl_rzero.watch import report
 
 BAND = (0.25, 0.75)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from verl_rzero.answers import last_boxed, question_block
+from verl_rzero.rules.answers import last_boxed, question_block
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from verl_rzero import settings
-from verl_rzero.asking import question, questions, sample_seed, votes
-from verl_rzero.grading import GradingCounts
-from verl_rzero.progress import Progress
-from verl_rzero.records import Question
+from verl_rzero.base.progress import Progress
+from verl_rzero.data.records import Question
+from verl_rzero.engine.asking import question, questions, sample_seed, votes
+from verl_rzero.grading.grader import GradingCounts
 
 SETTINGS = settings.load(["candidates=3", "votes=4", "model.build_steps=1"])
 
@@ -110,7 +110,7 @@ def test_seeds_depend_on_every_part_and_fit_the_engine():
 
 
 def test_records_of_questions_round_trip(tmp_path):
-    from verl_rzero import records
+    from verl_rzero.data import records
 
     asked = [question(0, 1, "\x00 <question>\ud800</question>".encode("utf-8", "replace").decode(), 5, "m")]
     records.write(tmp_path / "q.parquet", asked, Question)

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 def qwen(attention: str):
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    from verl_rzero.platform import attention as ours
+    from verl_rzero.engine.cpu import attention as ours
 
     ours.register()
     torch.manual_seed(0)

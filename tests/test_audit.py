@@ -9,12 +9,13 @@ from judge_server import endpoint
 from test_evaluation import Engine
 from test_stage import voted
 
-from verl_rzero import audit as command
-from verl_rzero import records, run_dir, settings
-from verl_rzero.errors import UserError
+from verl_rzero import settings
+from verl_rzero.base.errors import UserError
+from verl_rzero.base.files import write_json
+from verl_rzero.data import records, run_dir
+from verl_rzero.data.records import Decision, VotedQuestion
 from verl_rzero.evaluation import audit, store, work
-from verl_rzero.files import write_json
-from verl_rzero.records import Decision, VotedQuestion
+from verl_rzero.evaluation import audit_command as command
 
 ASKED = settings.load(["rounds=3", "votes=2"])
 

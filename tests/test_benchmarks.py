@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from verl_rzero.errors import UserError
-from verl_rzero.evaluation.benchmarks import TABLE, benchmark
+from verl_rzero.base.errors import UserError
 from verl_rzero.evaluation.load import check, load
+from verl_rzero.settings.benchmarks import TABLE, benchmark
 
 OPTIONS = ["Rome", "Paris", "Oslo"]
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl_rzero.challenger.reward import challenger_reward
-from verl_rzero.challenger.uncertainty import FORMS, uncertainty_reward
+from verl_rzero.rules.reward import challenger_reward
+from verl_rzero.rules.uncertainty import FORMS, uncertainty_reward
 
 
 @pytest.mark.parametrize(

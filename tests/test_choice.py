@@ -1,6 +1,6 @@
 """The best round by the benchmark that is there for choosing."""
 
-from verl_rzero.choice import best_round, rounds_without_improvement
+from verl_rzero.watch.choice import best_round, rounds_without_improvement
 
 
 def report(*scores: tuple[float, float] | None, choose_by: str | None = "choice") -> dict:

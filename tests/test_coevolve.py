@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from verl_rzero import coevolve, compose, run_dir
-from verl_rzero.processes import RUN_VARIABLE
-from verl_rzero.settings import load
+from verl_rzero.data import run_dir
+from verl_rzero.engine.processes import RUN_VARIABLE
+from verl_rzero.run import coevolve
+from verl_rzero.settings import compose, load
 
 FAKE_RUN = Path(__file__).with_name("fake_run.py")
 ONE_ROUND = [

@@ -5,10 +5,12 @@ import sys
 import pytest
 from test_stage import voted
 
-from verl_rzero import curate, records, run_dir, settings
-from verl_rzero.command_line import exit_code
-from verl_rzero.files import write_json
-from verl_rzero.records import Decision, SolverRow, VotedQuestion
+from verl_rzero import settings
+from verl_rzero.base.command_line import exit_code
+from verl_rzero.base.files import write_json
+from verl_rzero.data import records, run_dir
+from verl_rzero.data.records import Decision, SolverRow, VotedQuestion
+from verl_rzero.watch import curate_again as curate
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl_rzero.curation import REASONS, curate
-from verl_rzero.records import VotedQuestion
-from verl_rzero.voting import vote
+from verl_rzero.data.records import VotedQuestion
+from verl_rzero.rules.curation import REASONS, curate
+from verl_rzero.rules.voting import vote
 
 
 def voted(answers, question="1+1", number=0, denominator="all"):

@@ -5,9 +5,9 @@ import copy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl_rzero.curation import curate
-from verl_rzero.records import VotedQuestion
-from verl_rzero.voting import vote
+from verl_rzero.data.records import VotedQuestion
+from verl_rzero.rules.curation import curate
+from verl_rzero.rules.voting import vote
 
 lists_of_answers = st.lists(st.lists(st.none() | st.sampled_from("abc"), min_size=1, max_size=10), max_size=10)
 questions = st.lists(st.sampled_from(["1+1", "1 + 1", "2+2", "3+3"]), min_size=10, max_size=10)

@@ -2,8 +2,8 @@
 
 import io
 
-from verl_rzero import display
-from verl_rzero.progress import Position, Progress, read
+from verl_rzero.base import display
+from verl_rzero.base.progress import Position, Progress, read
 
 
 def at(done: int, time: float, total: int = 10) -> Position:

@@ -1,6 +1,6 @@
 """How different questions are, by hand."""
 
-from verl_rzero.diversity import FIRST, distinct_2, numbers
+from verl_rzero.rules.diversity import FIRST, distinct_2, numbers
 
 
 def test_distinct_2_counts_pairs_within_a_text():

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from verl_rzero import curation, jobs, plan, records, report, run_dir, schema, settings, verl_tree
-from verl_rzero.evaluation import benchmarks
-from verl_rzero.grading_counts import GradingCounts
-from verl_rzero.progress import Position
+from verl_rzero import settings
+from verl_rzero.base.progress import Position
+from verl_rzero.data import records, run_dir
+from verl_rzero.engine import jobs, verl_tree
+from verl_rzero.grading.counts import GradingCounts
+from verl_rzero.methods import plan
+from verl_rzero.rules import curation
+from verl_rzero.settings import benchmarks, schema
+from verl_rzero.watch import report
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("*.md", "docs/*.md", "docker/*.md", "recipes/*.md", "examples/**/*.md")
@@ -146,11 +151,11 @@ def test_reasons_of_rejection():
 
 def test_numbers_of_a_step():
     """The trainer is read and not imported, which would take seconds."""
-    source = (ROOT / "verl_rzero/trainer.py").read_text(encoding="utf-8")
+    source = (ROOT / "verl_rzero/engine/trainer.py").read_text(encoding="utf-8")
     assigned = {
         ast.unparse(node.targets[0]): node.value for node in ast.parse(source).body if isinstance(node, ast.Assign)
     }
-    counted = (ROOT / "verl_rzero/grading_counts.py").read_text(encoding="utf-8")
+    counted = (ROOT / "verl_rzero/grading/counts.py").read_text(encoding="utf-8")
     ours = re.findall(r'"rzero/(\w+)"', source + counted)
     given = {"step", "reward_mean", *ast.literal_eval(assigned["VERL_METRICS"]).values(), *ours}
     assert {*named("A step, here")} == given

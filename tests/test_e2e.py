@@ -18,12 +18,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from verl_rzero import records, run_dir, settings
-from verl_rzero.curation import curate
-from verl_rzero.processes import RUN_VARIABLE
-from verl_rzero.records import Question, SolverRow, VotedQuestion
-from verl_rzero.stage_inputs import model_hash
-from verl_rzero.voting import vote
+from verl_rzero import settings
+from verl_rzero.data import records, run_dir
+from verl_rzero.data.outputs import model_hash
+from verl_rzero.data.records import Question, SolverRow, VotedQuestion
+from verl_rzero.engine.processes import RUN_VARIABLE
+from verl_rzero.rules.curation import curate
+from verl_rzero.rules.voting import vote
 
 pytestmark = pytest.mark.e2e
 

@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 from judge_server import endpoint, knowing
 
-from verl_rzero import evaluate, plan, progress, records, settings
-from verl_rzero.errors import UserError
+from verl_rzero import settings
+from verl_rzero.base import progress
+from verl_rzero.base.errors import UserError
+from verl_rzero.base.files import read_json
+from verl_rzero.data import records
+from verl_rzero.data.records import Answered
+from verl_rzero.evaluation import command as evaluate
 from verl_rzero.evaluation import run, store, work
-from verl_rzero.evaluation.benchmarks import benchmark
-from verl_rzero.files import read_json
-from verl_rzero.records import Answered
+from verl_rzero.methods import plan
+from verl_rzero.settings.benchmarks import benchmark
 
 BASE = settings.load([])
 

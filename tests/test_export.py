@@ -12,10 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from verl_rzero import dataset_card, export, records, run_dir, settings
-from verl_rzero.errors import UserError
-from verl_rzero.files import read_json
-from verl_rzero.stage_inputs import model_hash
+from verl_rzero import settings
+from verl_rzero.base.errors import UserError
+from verl_rzero.base.files import read_json
+from verl_rzero.data import records, run_dir
+from verl_rzero.data.outputs import model_hash
+from verl_rzero.publish import dataset_card
+from verl_rzero.publish import export_run as export
 
 SETTINGS = settings.load(["rounds=2", "hardware=cpu", "run_dir=/home/somebody/runs/tiny"])
 
@@ -342,7 +345,7 @@ def test_nothing_of_others_is_overwritten(run, tmp_path):
 
 
 def test_a_text_cannot_break_out_of_its_block():
-    from verl_rzero import markdown
+    from verl_rzero.publish import markdown
 
     assert markdown.fenced("yaml", "a: |\n  ```\n  x").startswith("````yaml\n")
     assert markdown.cell("a|b\nc") == "a\\|b c"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from verl_rzero import algebra
-from verl_rzero.expressions import Ambiguous, differ, read
+from verl_rzero.grading import algebra
+from verl_rzero.grading.expressions import Ambiguous, differ, read
 
 
 def key(latex):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from verl_rzero.files import read_json, write_json
+from verl_rzero.base.files import read_json, write_json
 
 
 def test_what_is_written_is_read(tmp_path):

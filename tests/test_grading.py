@@ -13,9 +13,9 @@ from answer_corpus import DIFFERENT, SAME, pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_rzero import grading
-from verl_rzero.grading import Grader, GradingCounts, Tally, normal_form, same_answer
-from verl_rzero.grading_counts import COLUMNS, as_columns, step_metrics
+from verl_rzero.grading import grader as grading
+from verl_rzero.grading.counts import COLUMNS, as_columns, step_metrics
+from verl_rzero.grading.grader import Grader, GradingCounts, Tally, normal_form, same_answer
 
 HARD = r"\lfloor 9^{9^{9}}/7 \rfloor"  # all of its 370 million digits are needed
 

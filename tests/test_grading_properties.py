@@ -9,10 +9,10 @@ from answer_corpus import DIFFERENT, SAME, pairs
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from verl_rzero.equality import equal
-from verl_rzero.grading import Grader, normal_form
-from verl_rzero.normal_form import parse
-from verl_rzero.voting import vote
+from verl_rzero.grading.equality import equal
+from verl_rzero.grading.grader import Grader, normal_form
+from verl_rzero.grading.normal_form import parse
+from verl_rzero.rules.voting import vote
 
 
 def by_notation(a, b):

@@ -130,6 +130,6 @@ def test_a_repository_with_other_things_in_it_is_left_alone(hub, folder, tmp_pat
 )
 def test_without_a_login_or_a_hub_it_says_so(hub, tmp_path, token, more, message):
     ran = python(UPLOAD, home=tmp_path, port=hub.server_port, token=token, **more)
-    assert ran.stderr.splitlines()[-1].startswith("verl_rzero.errors.UserError: push=true: ")
+    assert ran.stderr.splitlines()[-1].startswith("verl_rzero.base.errors.UserError: push=true: ")
     assert message in ran.stderr
     assert hub.files == {}

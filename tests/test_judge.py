@@ -8,7 +8,7 @@ import pytest
 from judge_server import endpoint, fields, knowing
 
 from verl_rzero import settings
-from verl_rzero.errors import UserError
+from verl_rzero.base.errors import UserError
 from verl_rzero.evaluation.judge import Case, Endpoint, JudgeFailed, _content, equivalent, verdict, verdicts
 
 JUDGE = settings.Judge(url=None, model="m", api_key_env=None, concurrency=2, timeout_s=5.0, attempts=3)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from verl_rzero import machine
+from verl_rzero.settings import machine
 
 
 @pytest.mark.parametrize(("gpus", "group"), [(0, "cpu"), (1, "1gpu"), (4, "1gpu"), (8, "8gpu"), (16, "8gpu")])

@@ -13,7 +13,8 @@ import pytest
 if "VERL_RZERO_MANAGERS" not in os.environ:
 
     def test_managers_in_their_own_process():
-        from verl_rzero import environment, settings
+        from verl_rzero import settings
+        from verl_rzero.engine import environment
 
         env = os.environ | environment.variables(settings.load([])) | {"VERL_RZERO_MANAGERS": "1"}
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
@@ -28,10 +29,11 @@ else:
     from tensordict import TensorDict
     from verl import DataProto
 
-    from verl_rzero import jobs, settings
-    from verl_rzero.challenger.manager import ChallengerRewardManager
-    from verl_rzero.grading_counts import COLUMNS
-    from verl_rzero.solver.manager import SolverRewardManager
+    from verl_rzero import settings
+    from verl_rzero.engine import jobs
+    from verl_rzero.engine.challenger_manager import ChallengerRewardManager
+    from verl_rzero.engine.solver_manager import SolverRewardManager
+    from verl_rzero.grading.counts import COLUMNS
 
     class Tokens:
         """Every character is a token; 0 is padding."""

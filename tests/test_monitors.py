@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from verl_rzero import monitors
 from verl_rzero.settings import load
+from verl_rzero.watch import monitors
 
 DATA = Path(__file__).with_name("data")
 THRESHOLDS = load(["model=small"]).monitors

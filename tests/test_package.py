@@ -20,5 +20,5 @@ def test_a_built_package_has_its_recipes(tmp_path):
         text=True,
     )
     assert used.stderr == ""
-    assert (tmp_path / "lib/verl_rzero/web_report/assets/page.html").is_file()
+    assert (tmp_path / "lib/verl_rzero/watch/web/assets/page.html").is_file()
     assert used.stdout.strip() == str(tmp_path / "lib/verl_rzero/recipes")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from verl_rzero import plan, schema
-from verl_rzero.settings import Settings, load
+from verl_rzero.methods import plan
+from verl_rzero.settings import Settings, load, schema
 
 
 def ids(*overrides: str) -> list[str]:

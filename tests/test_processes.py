@@ -9,8 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from verl_rzero import processes
-from verl_rzero.processes import RUN_VARIABLE, StageFailed
+from verl_rzero.base import processes as run_processes
+from verl_rzero.engine import processes
+from verl_rzero.engine.processes import RUN_VARIABLE, StageFailed
 
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(300)"
 
@@ -24,7 +25,7 @@ def test_one_that_ignores_the_polite_signal_is_killed(tmp_path, monkeypatch):
     process = in_run(tmp_path, sys.executable, "-c", DEAF)
     assert process.stdout.readline() == b"deaf\n"
     began = time.monotonic()
-    assert processes.end_processes(tmp_path) == 1
+    assert run_processes.end_processes(tmp_path) == 1
     assert process.wait(5) == -9
     assert time.monotonic() - began >= 0.3
     process.stdout.close()
@@ -32,17 +33,17 @@ def test_one_that_ignores_the_polite_signal_is_killed(tmp_path, monkeypatch):
 
 def test_what_is_kept_stays(tmp_path):
     kept, other = in_run(tmp_path, "sleep", "60"), in_run(tmp_path, "sleep", "60")
-    assert processes.end_processes(tmp_path, keep=frozenset({kept.pid})) == 1
+    assert run_processes.end_processes(tmp_path, keep=frozenset({kept.pid})) == 1
     assert other.wait(5) == -15
     assert kept.poll() is None
-    processes.end_processes(tmp_path)
+    run_processes.end_processes(tmp_path)
     assert kept.wait(5) == -15
     for process in (kept, other):
         process.stdout.close()
 
 
 def test_nothing_to_end(tmp_path):
-    assert processes.end_processes(tmp_path) == 0
+    assert run_processes.end_processes(tmp_path) == 0
 
 
 def run_stage(command: list[str], run: Path) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from verl_rzero import compose, jobs, settings, verl_tree
-from verl_rzero.settings import Settings
+from verl_rzero import settings
+from verl_rzero.engine import jobs, verl_tree
+from verl_rzero.settings import Settings, compose
 
 HERE = Path(__file__).parent
 PAPER = ("qwen3_4b_base", "qwen3_8b_base")
@@ -108,7 +109,7 @@ CHALLENGER = {
     "reward.reward_model.rollout.tensor_model_parallel_size": 2,
     "verl_rzero.votes": 10,
     "verl_rzero.answer_tokens": 4096,
-    "verl_rzero.challenger.uncertainty": "paper",
+    "verl_rzero.rules.uncertainty": "paper",
     "verl_rzero.challenger.repetition_weight": 1.0,
     "verl_rzero.challenger.repetition_threshold": 0.5,
     "verl_rzero.challenger.repetition_tokens": "whitespace",

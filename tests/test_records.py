@@ -2,7 +2,7 @@
 
 import pytest
 
-from verl_rzero import records
+from verl_rzero.data import records
 
 
 def test_questions_and_votes_read_back_as_written(tmp_path):

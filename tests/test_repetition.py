@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_rzero.challenger.repetition import _MATH_TOKEN, bleu_distances, cluster_shares
+from verl_rzero.rules.repetition import _MATH_TOKEN, bleu_distances, cluster_shares
 
 
 def nltk_distances(questions, split=str.split, auto_reweigh=False):

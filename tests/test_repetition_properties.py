@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_rzero.challenger.repetition import bleu_distances, cluster_shares
+from verl_rzero.rules.repetition import bleu_distances, cluster_shares
 
 words = st.sampled_from(["find", "the", "sum", "of", "all", "x", "7", "primes", "求", "和", r"\frac{1}{2}"])
 questions = st.lists(words, max_size=12).map(" ".join)

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from verl_rzero import report, run_dir
+from verl_rzero.data import run_dir
 from verl_rzero.settings import load
+from verl_rzero.watch import report
 
 SETTINGS = load(["rounds=2"])
 

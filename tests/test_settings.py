@@ -4,9 +4,11 @@ import dataclasses
 
 import pytest
 
-from verl_rzero import compose, schema, settings, settings_parts
-from verl_rzero.challenger.uncertainty import ALL_FORMS
-from verl_rzero.errors import UserError
+from verl_rzero import settings
+from verl_rzero.base.errors import UserError
+from verl_rzero.rules.uncertainty import ALL_FORMS
+from verl_rzero.settings import compose, schema
+from verl_rzero.settings import parts as settings_parts
 
 
 def refused(*overrides: str) -> str:

@@ -14,14 +14,16 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from verl_rzero import compose, run_dir, schema, settings
-from verl_rzero.checkpoints import make_portable
-from verl_rzero.errors import UserError
+from verl_rzero import settings
+from verl_rzero.base.errors import UserError
+from verl_rzero.data import run_dir
+from verl_rzero.engine.checkpoints import make_portable
+from verl_rzero.settings import compose, schema
 from verl_rzero.sft import job, labels
 from verl_rzero.sft.__main__ import fine_tune, main
 from verl_rzero.sft.dataset import LabelledDataset
 from verl_rzero.sft.labels import Labelled, Tokens
-from verl_rzero.sft.settings import GROUPS, Sft, load
+from verl_rzero.sft.sft_settings import GROUPS, Sft, load
 from verl_rzero.tiny_world import labelled, task
 from verl_rzero.tiny_world.tokenizer import VOCABULARY, make_tokenizer
 
@@ -381,7 +383,7 @@ def test_a_fine_tuning_from_its_command_to_a_model(tmp_path, capsys):
     ]  # fmt: skip
     # The checkout first, so that verl finds our plug-in where it isn't installed.
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "PYTHONPATH": path, "VERL_USE_EXTERNAL_MODULES": "verl_rzero.platform.plugin"}
+    env = {**os.environ, "PYTHONPATH": path, "VERL_USE_EXTERNAL_MODULES": "verl_rzero.engine.cpu.plugin"}
     command = [sys.executable, "-m", "verl_rzero.sft", *words]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

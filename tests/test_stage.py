@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from verl_rzero import records, settings, stage, stage_inputs
-from verl_rzero.errors import UserError
-from verl_rzero.files import write_json
-from verl_rzero.records import SolverRow, VotedQuestion
+from verl_rzero import settings
+from verl_rzero.base.errors import UserError
+from verl_rzero.base.files import write_json
+from verl_rzero.data import outputs, records
+from verl_rzero.data.records import SolverRow, VotedQuestion
+from verl_rzero.methods import inputs
+from verl_rzero.run import stage
 
 
 def voted(number: int, agreeing: int, label: str = "7", truth: str | None = "7") -> VotedQuestion:
@@ -30,12 +33,12 @@ def voted(number: int, agreeing: int, label: str = "7", truth: str | None = "7")
     )
 
 
-def prepared(run: Path, overrides: list[str], questions: list[VotedQuestion]) -> stage_inputs.Stage:
+def prepared(run: Path, overrides: list[str], questions: list[VotedQuestion]) -> inputs.StageInputs:
     settings.save(settings.load([f"run_dir={run}", *overrides]), run / "settings.yaml")
     for kind in ("votes", "curation"):
         (run / "round_1" / kind).mkdir(parents=True)
     records.write(run / "round_1/votes/votes.parquet", questions, VotedQuestion)
-    return stage_inputs.Stage(run, "round_1/curation")
+    return inputs.StageInputs(run, "round_1/curation")
 
 
 def test_curation_keeps_the_band_and_counts_the_rest(tmp_path):
@@ -86,7 +89,7 @@ def test_models_of_the_rounds(tmp_path):
         (tmp_path / name).mkdir(parents=True)
         write_json(tmp_path / name / "result.json", {"model": model})
     settings.save(settings.load([]), tmp_path / "settings.yaml")
-    first, second = stage_inputs.Stage(tmp_path, "round_1/votes"), stage_inputs.Stage(tmp_path, "round_2/challenger")
+    first, second = inputs.StageInputs(tmp_path, "round_1/votes"), inputs.StageInputs(tmp_path, "round_2/challenger")
     assert first.model_before("solver") == tmp_path / "base/model/model"
     assert second.model_before("solver") == tmp_path / "round_1/solver/model"
     assert second.model_before("challenger") == "elsewhere"
@@ -94,9 +97,9 @@ def test_models_of_the_rounds(tmp_path):
 
 def test_model_hash_follows_the_weights(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"weights")
-    before = stage_inputs.model_hash(tmp_path)
+    before = outputs.model_hash(tmp_path)
     (tmp_path / "notes.txt").write_text("not weights")
-    assert stage_inputs.model_hash(tmp_path) == before
+    assert outputs.model_hash(tmp_path) == before
     (tmp_path / "a.safetensors").write_bytes(b"weightz")
-    assert stage_inputs.model_hash(tmp_path) != before
-    assert stage_inputs.model_hash("Qwen/Qwen3-4B-Base") == "Qwen/Qwen3-4B-Base"
+    assert outputs.model_hash(tmp_path) != before
+    assert outputs.model_hash("Qwen/Qwen3-4B-Base") == "Qwen/Qwen3-4B-Base"

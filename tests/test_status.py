@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from verl_rzero import run_dir, settings, status
-from verl_rzero.errors import UserError
+from verl_rzero import settings
+from verl_rzero.base.errors import UserError
+from verl_rzero.data import run_dir
+from verl_rzero.watch import status
 
 FAKE_RUN = Path(__file__).with_name("fake_run.py")
 SETTINGS = settings.load(["rounds=1", "hardware=cpu"])

@@ -5,13 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from verl_rzero import anchors, asking, curation, jobs, prompts, records, settings, solver_data, stage_inputs
-from verl_rzero.challenger.repetition import cluster_shares, shares_with_memory
-from verl_rzero.challenger.reward import challenger_reward
-from verl_rzero.challenger.uncertainty import uncertainty_reward
-from verl_rzero.errors import UserError
-from verl_rzero.processes import RUN_VARIABLE
-from verl_rzero.records import Question, VotedQuestion
+from verl_rzero import settings
+from verl_rzero.base.errors import UserError
+from verl_rzero.data import anchors, records
+from verl_rzero.data.records import Question, VotedQuestion
+from verl_rzero.engine import asking, jobs
+from verl_rzero.engine.processes import RUN_VARIABLE
+from verl_rzero.methods import inputs
+from verl_rzero.rules import curation, prompts, solver_data
+from verl_rzero.rules.repetition import cluster_shares, shares_with_memory
+from verl_rzero.rules.reward import challenger_reward
+from verl_rzero.rules.uncertainty import uncertainty_reward
 
 
 def voted(number: int, round_: int = 1, agreeing: int = 5, question: str | None = None) -> VotedQuestion:
@@ -216,15 +220,15 @@ def test_the_memory_holds_as_much_of_each_round(tmp_path):
         (tmp_path / f"round_{t}/questions").mkdir(parents=True)
         asked = [Question(i, t, "raw", f"{t}: {i}" if i else None, None, 0 < i < 40, 0, "m") for i in range(50)]
         records.write(tmp_path / f"round_{t}/questions/questions.parquet", asked, Question)
-    found = stage_inputs.remembered(stage_inputs.Stage(tmp_path, "round_3/challenger"))
+    found = inputs.remembered(inputs.StageInputs(tmp_path, "round_3/challenger"))
     assert len({*found}) == 20
     assert sum(text.startswith("1:") for text in found) == 10
     assert all(1 <= int(text.split(": ")[1]) < 40 for text in found)  # 40 to 49 lack a box that was asked for
-    assert stage_inputs.remembered(stage_inputs.Stage(tmp_path, "round_1/challenger")) == []
+    assert inputs.remembered(inputs.StageInputs(tmp_path, "round_1/challenger")) == []
 
 
 def test_weight_syncs_of_two_runs_have_two_names(monkeypatch):
-    from verl_rzero.worker import sync_name
+    from verl_rzero.engine.worker import sync_name
 
     monkeypatch.delenv(RUN_VARIABLE, raising=False)
     assert sync_name("01000000") == "01000000"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from verl_rzero import environment, settings
+from verl_rzero import settings
+from verl_rzero.engine import environment
 
 FAKE_RUN = Path(__file__).with_name("fake_run.py")
 NAMES = ("VLLM_RPC_BASE_PATH", "TMPDIR", "RAY_TMPDIR")

@@ -332,7 +332,7 @@ def test_the_command_line_writes_a_benchmark(tmp_path, capsys):
     ],
 )
 def test_the_command_line_says_what_is_wrong(arguments, message):
-    from verl_rzero.errors import UserError
+    from verl_rzero.base.errors import UserError
 
     with pytest.raises(UserError, match=message):
         main(arguments)

@@ -9,9 +9,12 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto.wandb_internal_pb2 import Record
 
-from verl_rzero import jobs, plan, report, run_dir, tracking
-from verl_rzero.errors import UserError
+from verl_rzero.base.errors import UserError
+from verl_rzero.data import run_dir
+from verl_rzero.engine import jobs
+from verl_rzero.methods import plan
 from verl_rzero.settings import Settings, load
+from verl_rzero.watch import report, tracking
 
 SMALL = ("rounds=2", "challenger.steps=2", "solver.steps=1")
 RESULTS = {

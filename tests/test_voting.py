@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl_rzero.voting import Vote, agreement_histogram, vote
+from verl_rzero.rules.voting import Vote, agreement_histogram, vote
 
 
 def never(a, b):

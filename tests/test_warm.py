@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from verl_rzero import warm
+from verl_rzero.engine import warm
 
-SERVE = "import sys; from verl_rzero.warm.server import serve; serve(sys.argv[1], ('json',))"
+SERVE = "import sys; from verl_rzero.engine.warm.server import serve; serve(sys.argv[1], ('json',))"
 
 
 @pytest.fixture(scope="module")

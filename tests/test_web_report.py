@@ -11,7 +11,7 @@ import pytest
 from made_run import asked
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from verl_rzero.web_report import comparison, page
+from verl_rzero.watch.web import comparison, page
 
 LAUNCH = {
     "executable_path": os.environ.get("CHROMIUM", "/usr/bin/chromium"),

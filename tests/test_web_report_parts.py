@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from made_run import asked
 
-from verl_rzero import curation, run_dir
-from verl_rzero.web_report import charts, command, comparison, intervals, pack, page, story, svg, tables, text
+from verl_rzero.data import run_dir
+from verl_rzero.rules import curation
+from verl_rzero.watch.web import charts, command, comparison, pack, page, story, svg, tables, text
+from verl_rzero.watch.web import interval_bars as intervals
 
 
 def test_wilson():

@@ -1,1 +1,4 @@
-"""Held-out accuracy of a Solver, greedy and sampled."""
+"""Benchmarks with known answers: loaded, asked, graded, judged, audited. Only ever measures.
+
+Imports `base` to `engine`. Never here: anything that a reward, a vote or a filter reads.
+"""

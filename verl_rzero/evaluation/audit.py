@@ -11,17 +11,18 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from verl_rzero import records, run_dir, settings
-from verl_rzero.answers import last_boxed
-from verl_rzero.errors import UserError
+from verl_rzero import settings
+from verl_rzero.base.errors import UserError
+from verl_rzero.data import records, run_dir
+from verl_rzero.data.outputs import kept_questions, model_of
+from verl_rzero.data.records import VotedQuestion
 from verl_rzero.evaluation import judge, store
 from verl_rzero.evaluation.intervals import wilson
 from verl_rzero.evaluation.load import load
-from verl_rzero.grading import Grader
-from verl_rzero.records import VotedQuestion
+from verl_rzero.grading.grader import Grader
+from verl_rzero.rules.answers import last_boxed
+from verl_rzero.rules.voting import vote
 from verl_rzero.settings import Benchmark, Settings
-from verl_rzero.stage_inputs import kept_questions, model_of
-from verl_rzero.voting import vote
 
 Oracle = Callable[[Sequence[VotedQuestion], int], list[str | None]]
 """Of a round's questions and its number: the true answers, None where it knows none."""

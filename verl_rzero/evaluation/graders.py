@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable
 
-from verl_rzero.answers import last_boxed
-from verl_rzero.evaluation.benchmarks import GraderName, letters
+from verl_rzero.rules.answers import last_boxed
+from verl_rzero.settings.benchmarks import GraderName, letters
 
 VERSION = 1
-"""Raised whenever a rule below changes, or mathematical equality does (`verl_rzero/grading.py`), so that scores from
+"""Raised whenever a rule below changes, or mathematical equality does (verl_rzero/grading), so that scores from
 before are not taken for scores of now."""
 
 _WRAPPED = re.compile(r"\\(?:text|textbf|textrm|texttt|mathrm|mathbf|boldsymbol|mathit)\s*\{([^{}]*)\}")

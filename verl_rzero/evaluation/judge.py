@@ -18,7 +18,7 @@ from email.message import Message
 from typing import Any
 
 from verl_rzero import settings
-from verl_rzero.errors import refusal
+from verl_rzero.base.errors import refusal
 
 VERSION = 1
 """Raised whenever the prompt or the reading of a verdict changes."""

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from verl_rzero.errors import UserError
-from verl_rzero.evaluation.benchmarks import TABLE, Benchmark, Source, benchmark, source
+from verl_rzero.base.errors import UserError
+from verl_rzero.settings.benchmarks import TABLE, Benchmark, Source, benchmark, source
 
 FILES = (".parquet", ".jsonl", ".json")
 

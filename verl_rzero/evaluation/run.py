@@ -8,19 +8,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from verl_rzero import records, settings
-from verl_rzero.asking import Reply, sample_seed, solve
+from verl_rzero import settings
+from verl_rzero.base.progress import Progress
+from verl_rzero.data import records
+from verl_rzero.data.records import Answered
+from verl_rzero.engine.asking import Reply, sample_seed, solve
 from verl_rzero.evaluation import graders, judge
-from verl_rzero.evaluation.benchmarks import Benchmark, Item
 from verl_rzero.evaluation.intervals import clustered, wilson
-from verl_rzero.grading import Grader, Tally
-from verl_rzero.progress import Progress
-from verl_rzero.prompts import render, solver_messages
-from verl_rzero.records import Answered
+from verl_rzero.grading.grader import Grader, Tally
+from verl_rzero.rules.prompts import render, solver_messages
 from verl_rzero.settings import Settings
+from verl_rzero.settings.benchmarks import Benchmark, Item
 
 if TYPE_CHECKING:
-    from verl_rzero.engines import Engine
+    from verl_rzero.engine.engines import Engine
 
 FILE = "answers.parquet"
 CHUNK = 1024

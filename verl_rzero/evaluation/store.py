@@ -16,11 +16,15 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from verl_rzero import display, environment, processes, progress, records, run_dir, settings
-from verl_rzero.evaluation.benchmarks import Benchmark, Item
-from verl_rzero.files import read_json, write_json
-from verl_rzero.records import Answered
+from verl_rzero import settings
+from verl_rzero.base import display, progress
+from verl_rzero.base import processes as run_processes
+from verl_rzero.base.files import read_json, write_json
+from verl_rzero.data import records, run_dir
+from verl_rzero.data.records import Answered
+from verl_rzero.engine import environment, processes
 from verl_rzero.settings import Settings
+from verl_rzero.settings.benchmarks import Benchmark, Item
 
 ITEMS, ANSWERS, PARTS, WORK = "items.json", "answers.parquet", "parts", "work.json"
 
@@ -74,7 +78,7 @@ def answer(asked: Settings, model: Path | str, benchmarks: Sequence[Benchmark], 
     places = prepare(asked, model, benchmarks, here)
     if all(place.answered for place in places):
         return places
-    processes.end_processes(here)  # of a command that was killed
+    run_processes.end_processes(here)  # of a command that was killed
     command = [sys.executable, "-m", "verl_rzero.evaluation.work", str(here)]
     with (
         environment.temporary_files(asked),

@@ -7,17 +7,19 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verl_rzero import environment, records, run_dir, settings
-from verl_rzero.errors import UserError
+from verl_rzero import settings
+from verl_rzero.base.errors import UserError
+from verl_rzero.base.files import write_json
+from verl_rzero.base.progress import Progress
+from verl_rzero.data import records, run_dir
+from verl_rzero.data.records import Answered
+from verl_rzero.engine import environment
 from verl_rzero.evaluation import store
-from verl_rzero.files import write_json
-from verl_rzero.grading import Grader, Tally
-from verl_rzero.progress import Progress
-from verl_rzero.records import Answered
+from verl_rzero.grading.grader import Grader, Tally
 from verl_rzero.settings import Settings
 
 if TYPE_CHECKING:
-    from verl_rzero.engines import Engine
+    from verl_rzero.engine.engines import Engine
 
 
 Start = Callable[[Settings, str, Path], Awaitable["Engine"]]
@@ -25,7 +27,7 @@ Start = Callable[[Settings, str, Path], Awaitable["Engine"]]
 
 async def started(asked: Settings, model: str, here: Path) -> "Engine":
     """Engines of the model on all devices."""
-    from verl_rzero import engines
+    from verl_rzero.engine import engines
 
     return await engines.start(asked, model, here)
 

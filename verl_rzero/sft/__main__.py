@@ -13,17 +13,20 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from verl_rzero import compose, display, environment, machine, processes, run_dir, schema
-from verl_rzero.checkpoints import make_portable
-from verl_rzero.coevolve import say
-from verl_rzero.command_line import exit_code
-from verl_rzero.errors import refusal
-from verl_rzero.files import read_json, write_json
-from verl_rzero.progress import Position
-from verl_rzero.prompts import solver_messages
+from verl_rzero.base import display
+from verl_rzero.base.command_line import exit_code
+from verl_rzero.base.display import say
+from verl_rzero.base.errors import StageFailed, refusal
+from verl_rzero.base.files import read_json, write_json
+from verl_rzero.base.progress import Position
+from verl_rzero.data import run_dir
+from verl_rzero.data.outputs import model_hash
+from verl_rzero.engine import environment, processes
+from verl_rzero.engine.checkpoints import make_portable
+from verl_rzero.rules.prompts import solver_messages
+from verl_rzero.settings import compose, machine, schema
 from verl_rzero.sft import job, labels
-from verl_rzero.sft.settings import GROUPS, Sft, as_dict, load
-from verl_rzero.stage_inputs import model_hash
+from verl_rzero.sft.sft_settings import GROUPS, Sft, as_dict, load
 
 RESULT = "sft.json"
 """Beside the weights: settings, counts, and the numbers of every update."""
@@ -42,7 +45,7 @@ def fine_tune(asked: Sft) -> dict[str, Any]:
     """Train, and move the model to `asked.to` when it is whole; returns the content of its sft.json.
 
     A model that the same settings made of the same inputs is left as it is. Raises UserError,
-    processes.StageFailed, KeyboardInterrupt.
+    StageFailed, KeyboardInterrupt.
     """
     to, data = Path(str(asked.to)).expanduser().resolve(), Path(str(asked.data)).expanduser()
     rows = labels.read(data)
@@ -118,7 +121,7 @@ def _train(asked: Sft, work: Path, here: Path, steps: int) -> None:
             line.watch(_position(metrics, steps, began))
             time.sleep(processes.POLL_S)
         if process.returncode:
-            raise processes.StageFailed("sft", process.returncode, log)
+            raise StageFailed("sft", process.returncode, log)
 
 
 def _position(metrics: Path, steps: int, began: float) -> Position | None:

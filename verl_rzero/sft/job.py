@@ -10,8 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from verl_rzero import verl_tree
-from verl_rzero.sft.settings import Sft
+from verl_rzero.engine import verl_tree
+from verl_rzero.sft.sft_settings import Sft
 
 
 def verl_config(asked: Sft, train_file: Path | str, checkpoints: Path | str) -> DictConfig:

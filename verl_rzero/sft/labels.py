@@ -8,10 +8,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from verl_rzero.answers import last_boxed
-from verl_rzero.errors import UserError, refusal
-from verl_rzero.grading import Grader
-from verl_rzero.prompts import Messages, render
+from verl_rzero.base.errors import UserError, refusal
+from verl_rzero.grading.grader import Grader
+from verl_rzero.rules.answers import last_boxed
+from verl_rzero.rules.prompts import Messages, render
 
 SOLUTION_COLUMNS = ("solution", "working")
 TRAIN_COLUMNS = ("prompt_ids", "response_ids")

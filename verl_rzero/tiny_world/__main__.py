@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from verl_rzero.errors import UserError
+from verl_rzero.base.errors import UserError
 
 
 def main(arguments: Sequence[str]) -> None:

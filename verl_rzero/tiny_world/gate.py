@@ -8,9 +8,9 @@ from statistics import mean
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-from verl_rzero.answers import last_boxed
+from verl_rzero.rules.answers import last_boxed
+from verl_rzero.rules.voting import vote
 from verl_rzero.tiny_world import benchmark, task
-from verl_rzero.voting import vote
 
 QUESTIONS = 200
 VOTES = 10

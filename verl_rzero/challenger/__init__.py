@@ -1,1 +1,0 @@
-"""The Challenger's side of R-Zero: uncertainty, repetition, and the reward that joins them."""

@@ -1,0 +1,59 @@
+"""What a stage reads: the run's settings, the models and files of the stages before it."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from verl_rzero.base.files import read_json
+from verl_rzero.data import records, run_dir
+from verl_rzero.settings import Settings
+
+
+def model_of(stage_dir: Path) -> Path | str:
+    """The model that a stage made or chose: a directory of the run, or a path or hub name from outside."""
+    named = read_json(stage_dir / run_dir.RESULT)["model"]
+    return stage_dir / "model" if named == "model" else str(named)
+
+
+def kept_questions(run: Path, round_: int) -> list[records.VotedQuestion]:
+    """The questions of a round that its curation kept, in the order of their ids."""
+    here = run / f"round_{round_}"
+    decided = records.read(here / "curation/decisions.parquet", records.Decision)
+    kept = {item.id for item in decided if item.reason is None}
+    return [item for item in records.read(here / "votes/votes.parquet", records.VotedQuestion) if item.id in kept]
+
+
+def kept_before(run: Path, round_: int) -> list[records.VotedQuestion]:
+    """The questions that the rounds before this one kept."""
+    return [item for t in range(1, round_) for item in kept_questions(run, t)]
+
+
+def truth_of(asked: Settings) -> Callable[[str], str | None] | None:
+    if asked.model.truth is None:
+        return None
+    module, _, name = asked.model.truth.partition(":")
+    known: Callable[[str], str | None] = getattr(import_module(module), name)
+    return known
+
+
+def label_accuracy(voted: list[records.VotedQuestion]) -> float | None:
+    """Share of right pseudo-labels among the questions whose truth is known."""
+    from verl_rzero.grading.grader import same_answer
+
+    known = [(item.label, item.truth) for item in voted if item.truth is not None]
+    right = sum(label is not None and same_answer(label, truth) for label, truth in known)
+    return right / len(known) if known else None
+
+
+def model_hash(model: Path | str) -> str:
+    """SHA-256 of a model directory's weights, in short; a hub name stands for itself."""
+    from hashlib import file_digest, sha256
+
+    files = sorted(Path(model).glob("*.safetensors"))
+    if not files:
+        return str(model)
+    digest = sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,194 @@
+"""All rollouts of a training step at once: sample, reward, store. Takes the place of verl's agent-loop workers for
+single-turn tasks.
+
+verl's contract for an agent-loop manager is `generate_sequences(prompts)`: put every trajectory into TransferQueue.
+Rewards are asked of verl's reward workers as soon as samples end, so that the Challenger's votes overlap with
+generation; the store is written once.
+"""
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import transfer_queue as tq
+from tensordict import NonTensorStack, TensorDict
+from verl import DataProto
+
+from verl_rzero.engine import rollouts
+from verl_rzero.engine.rollouts import Sample
+from verl_rzero.rules.prompts import render
+
+CARRIED = ("raw_prompt", "data_source", "reward_model")  # dataset columns that later steps of verl read
+
+
+class BatchRollouts:
+    """Samples `rollout.n` responses for each prompt of a step on all servers.
+
+    Args:
+        config: the job's verl config.
+        tokenizer: of the trained model.
+        servers: Ray handles of `rollouts.StreamingServer`s.
+        reward_workers: verl's reward-loop workers, or None when the reward is computed after sampling (colocated
+            reward model).
+    """
+
+    def __init__(self, config: Any, tokenizer: Any, servers: Sequence[Any], reward_workers: Sequence[Any] | None):
+        rollout = config.actor_rollout_ref.rollout
+        self.n = rollout.n
+        self.sampling = {
+            "temperature": rollout.temperature,
+            "top_p": rollout.top_p,
+            "top_k": rollout.top_k,
+            "max_tokens": rollout.response_length,
+            "logprobs": 0,
+        }
+        self.tokenizer = tokenizer
+        self.servers = servers
+        self.reward_workers = None if reward_workers is None else itertools.cycle(reward_workers)
+        self.seconds: dict[str, float] = {}
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def generate_sequences(self, prompts: TensorDict) -> None:
+        """Start on a batch of prompts; `wait()` for the end."""
+        self._error = None
+        self._thread = threading.Thread(target=self._run, args=(prompts,), daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when every trajectory of the last batch is in TransferQueue; raises what went wrong in between."""
+        assert self._thread is not None
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self, prompts: TensorDict) -> None:
+        try:
+            asyncio.run(self._fill(prompts))
+        except BaseException as error:  # re-raised by wait() in the trainer's thread
+            self._error = error
+
+    async def _fill(self, prompts: TensorDict) -> None:
+        start = time.perf_counter()
+        rows = [{key: _item(prompts[key], i) for key in ("uid", *CARRIED)} for i in range(len(prompts))]
+        prompt_ids = [render(self.tokenizer, row["raw_prompt"]) for row in rows]
+        requests = [ids for ids in prompt_ids for _ in range(self.n)]
+        samples: list[Sample | None] = [None] * len(requests)
+        rewards: list[tuple[list[int], Any]] = []
+        first_reward = start
+        async for ended in rollouts.stream(self.servers, requests, self.sampling):
+            for sample in ended:
+                samples[sample.prompt] = sample
+            if self.reward_workers is not None:
+                first_reward = first_reward if rewards else time.perf_counter()
+                where = [sample.prompt for sample in ended]
+                data = reward_input(
+                    [requests[i] for i in where], [s.ids for s in ended], [rows[i // self.n] for i in where]
+                )
+                rewards.append((where, next(self.reward_workers).compute_score_batch.remote(data)))
+        rolled_out = time.perf_counter()
+        results: list[dict[str, Any]] = [{}] * len(requests)
+        for where, reference in rewards:
+            for i, result in zip(where, await reference, strict=True):
+                results[i] = result
+        rewarded = time.perf_counter()
+        self._store(
+            rows, requests, [s for s in samples if s is not None], results, int(_item(prompts["global_steps"], 0))
+        )
+        self.seconds = {
+            "rollout": rolled_out - start,
+            "reward": rewarded - first_reward,  # runs beside the rollout, from the first sample that ended
+            "store": time.perf_counter() - rewarded,
+        }
+
+    def _store(
+        self, rows: list[dict], requests: list[list[int]], samples: list[Sample], results: list[dict], global_steps: int
+    ) -> None:
+        """Write the batch to TransferQueue in the layout of verl's AgentLoopWorkerTQ, then mark its prompts as
+        finished.
+        """
+        keys, tags = [], []
+        for i, (ids, sample) in enumerate(zip(requests, samples, strict=True)):
+            keys.append(f"{rows[i // self.n]['uid']}_{i % self.n}_0")
+            tags.append(
+                {
+                    "status": "success",
+                    "prompt_len": len(ids),
+                    "response_len": len(sample.ids),
+                    "seq_len": len(ids) + len(sample.ids),
+                    "global_steps": global_steps,
+                    "min_global_steps": sample.weights,
+                    "max_global_steps": sample.weights,
+                }
+            )
+        responses = [sample.ids for sample in samples]
+        whole = [ids + response for ids, response in zip(requests, responses, strict=True)]
+        ones = [[1] * len(response) for response in responses]
+        fields: dict[str, Any] = {
+            "prompts": _nested(requests, torch.int64),
+            "responses": _nested(responses, torch.int64),
+            "response_mask": _nested(ones, torch.int64),
+            "loss_mask": _nested(ones, torch.int64),
+            "input_ids": _nested(whole, torch.int64),
+            "position_ids": _nested([range(len(ids)) for ids in whole], torch.int64),
+            "rollout_log_probs": _nested([sample.log_probs for sample in samples], torch.float32),
+            "num_turns": torch.full((len(samples),), 2),
+            "finished": torch.tensor([sample.finished for sample in samples]),
+        }
+        for name in ("uid", *CARRIED):
+            fields[name] = NonTensorStack(*[rows[i // self.n][name] for i in range(len(samples))])
+        if self.reward_workers is not None:
+            scores = [
+                [0.0] * (len(ids) - 1) + [result["reward_score"]]
+                for ids, result in zip(responses, results, strict=True)
+            ]
+            fields["rm_scores"] = _nested(scores, torch.float32)
+            for name in results[0]["reward_extra_info"]:
+                fields[name] = NonTensorStack(*[result["reward_extra_info"][name] for result in results])
+        tq.kv_batch_put(keys=keys, partition_id="train", tags=tags, fields=TensorDict(fields, batch_size=len(samples)))
+        uids = [row["uid"] for row in rows]
+        finished = [{"is_prompt": True, "status": "finished", "global_steps": global_steps}] * len(uids)
+        tq.kv_batch_put(keys=uids, partition_id="train", tags=finished)
+
+
+def reward_input(prompts: list[list[int]], responses: list[list[int]], rows: list[dict[str, Any]]) -> DataProto:
+    """A batch as verl's reward workers take it: right-padded `prompts`, `responses`, `attention_mask`, and the rows'
+    columns.
+    """
+    mask = [[1] * len(ids) for ids in prompts], [[1] * len(ids) for ids in responses]
+    batch = {
+        "prompts": _padded(prompts),
+        "responses": _padded(responses),
+        "attention_mask": torch.cat([_padded(mask[0]), _padded(mask[1])], dim=1),
+    }
+    columns = {name: _objects([row[name] for row in rows]) for name in CARRIED}
+    return DataProto(batch=TensorDict(batch, batch_size=len(rows)), non_tensor_batch=columns)
+
+
+def _item(column: Any, i: int) -> Any:
+    if isinstance(column, torch.Tensor):
+        return column[i]
+    item = column[i] if isinstance(column, (list, NonTensorStack)) else column
+    return getattr(item, "data", item)
+
+
+def _objects(values: list[Any]) -> np.ndarray:
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row, dtype=torch.int64) for row in rows], batch_first=True)
+
+
+def _nested(rows: Sequence[Any], dtype: torch.dtype) -> torch.Tensor:
+    """A jagged tensor (rows, lengths)."""
+    offsets = torch.tensor([0, *itertools.accumulate(len(row) for row in rows)])
+    values = torch.tensor(list(itertools.chain.from_iterable(rows)), dtype=dtype)
+    return torch.nested.nested_tensor_from_jagged(values, offsets)

@@ -1,0 +1,75 @@
+"""Inference without training: verl's standalone vLLM replicas of one model on all devices, fed with everything at
+once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf, open_dict
+from verl.trainer.constants_ppo import get_ppo_ray_runtime_env
+from verl.workers.config import HFModelConfig
+from verl.workers.rollout.replica import get_rollout_replica_class
+
+from verl_rzero.engine import jobs, rollouts
+from verl_rzero.engine.grpo import start_ray
+from verl_rzero.engine.rollouts import Sample
+from verl_rzero.settings import Settings
+
+
+class Engine:
+    """One model on running servers.
+
+    Args:
+        servers: Ray handles of `rollouts.StreamingServer`s.
+        tokenizer: the model's.
+    """
+
+    def __init__(self, servers: Sequence[Any], tokenizer: Any) -> None:
+        self.servers = servers
+        self.tokenizer = tokenizer
+
+    def sample(
+        self, prompts_Q: Sequence[list[int]], sampling: dict[str, Any], seeds_Q: Sequence[int] | None
+    ) -> AsyncIterator[list[Sample]]:
+        """One sample for each prompt (token ids), handed over as they end; see `rollouts.stream`."""
+        return rollouts.stream(self.servers, prompts_Q, sampling, seeds_Q)
+
+    def text(self, sample: Sample) -> str:
+        return str(self.tokenizer.decode(sample.ids, skip_special_tokens=True))
+
+
+_KEPT: dict[str, Engine] = {}
+
+
+def keep(model: Path | str, servers: Sequence[Any], tokenizer: Any) -> None:
+    """Remember running servers of `model`, for `start` in this process."""
+    _KEPT[str(model)] = Engine(servers, tokenizer)
+
+
+async def start(settings: Settings, model: Path | str, stage_dir: Path) -> Engine:
+    """The servers of `model` that this process still has, or else as many replicas as the hardware holds, on Ray."""
+    if str(model) in _KEPT:
+        return _KEPT[str(model)]
+    config = jobs.verl_config(settings, "solver", model=model, train_file="none", stage_dir=stage_dir)
+    start_ray(config.ray_kwargs.ray_init, get_ppo_ray_runtime_env(config)["env_vars"])
+    rollouts.register()
+    rollout = config.actor_rollout_ref.rollout
+    with open_dict(rollout):
+        rollout.load_format = "auto"
+        rollout.max_model_len = jobs.longest(settings)
+        rollout.n_gpus_per_node = settings.hardware.gpus_per_node
+        rollout.engine_kwargs.vllm.pop("worker_extension_cls", None)  # these weights are never replaced
+    OmegaConf.resolve(config)
+    model_config = HFModelConfig(path=str(model))
+    replica = get_rollout_replica_class(rollout.name)
+    count = max(1, settings.hardware.gpus_per_node * settings.hardware.nodes // rollout.tensor_model_parallel_size)
+    replicas = [
+        replica(
+            replica_rank=rank, config=rollout, model_config=model_config, gpus_per_node=settings.hardware.gpus_per_node
+        )
+        for rank in range(count)
+    ]
+    await asyncio.gather(*[replica.init_standalone() for replica in replicas])
+    return Engine([replica.server_handle for replica in replicas], model_config.tokenizer)

@@ -1,0 +1,72 @@
+"""Runs one GRPO job in this process: verl's trainer with our hooks, on Ray."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import ray
+import transfer_queue as tq
+from omegaconf import OmegaConf
+from verl.trainer.constants_ppo import get_ppo_ray_runtime_env
+from verl.trainer.ppo.utils import need_critic, need_reference_policy
+from verl.utils.config import validate_config
+from verl.utils.fs import copy_to_local  # noqa: F401  (imported here so that a warm server has it)
+
+from verl_rzero.engine import rollouts, warm
+from verl_rzero.engine.batches import BatchRollouts
+from verl_rzero.engine.trainer import ChallengerTrainer, SelfPlayTrainer, SolverTrainer
+
+TRAINERS: dict[str, type[SelfPlayTrainer]] = {"challenger": ChallengerTrainer, "solver": SolverTrainer}
+
+
+def run(config: Any) -> SelfPlayTrainer:
+    """Train as `config` says (`jobs.verl_config`). The engines of the trainer that is returned are still up."""
+    validate_config(config=config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
+    start_ray(config.ray_kwargs.ray_init, get_ppo_ray_runtime_env(config)["env_vars"] | {"TRANSFER_QUEUE_ENABLE": "1"})
+    rollouts.register()
+    config.transfer_queue.enable = True
+    OmegaConf.resolve(config)
+    tq.init(config.transfer_queue)
+    trainer = TRAINERS[config.verl_rzero.role](config)
+    trainer.init()
+    trainer.fit(BatchRollouts(config, trainer.tokenizer, trainer.rollout_servers(), trainer.get_reward_handles()))
+    return trainer
+
+
+def trained_model(config: Any) -> Path:
+    """The Hugging Face directory that the job saved last."""
+    checkpoints = Path(config.trainer.default_local_dir)
+    step = (checkpoints / "latest_checkpointed_iteration.txt").read_text()
+    return checkpoints / f"global_step_{step}" / "actor" / "huggingface"
+
+
+def start_ray(ray_init: Any, env_vars: dict[str, str]) -> None:
+    """Join the cluster of RAY_ADDRESS if there is one, else start one on this machine with the resources of
+    `ray_init`: never one that Ray finds by itself, which may be somebody else's, or long dead.
+    """
+    arguments: dict[str, Any] = OmegaConf.to_container(ray_init, resolve=True)  # type: ignore[assignment]
+    runtime_env = arguments.pop("runtime_env", None) or {}
+    forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}
+    runtime_env["env_vars"] = env_vars | forwarded | runtime_env.get("env_vars", {})
+    if warm.EXECUTABLE_VARIABLE in os.environ:
+        runtime_env["py_executable"] = warm.python_executable()
+    if os.environ.get("RAY_ADDRESS"):
+        arguments = {}
+    else:
+        arguments["address"] = "local"
+    ray.init(runtime_env=runtime_env, **arguments)
+
+
+FORWARDED = (
+    "VERL_PLATFORM",
+    "VERL_ENGINE_DEVICE",
+    "VERL_LOGGING_LEVEL",
+    "VLLM_CPU_KVCACHE_SPACE",
+    "TORCHDYNAMO_DISABLE",
+    "OMP_NUM_THREADS",
+    "VLLM_CPU_OMP_THREADS_BIND",
+    "HF_HUB_OFFLINE",
+    "VLLM_ENABLE_V1_MULTIPROCESSING",
+    warm.SOCKET_VARIABLE,
+    warm.EXECUTABLE_VARIABLE,
+)

@@ -1,0 +1,274 @@
+"""The configuration of one GRPO job on stock verl, composed and checked without importing torch.
+
+`verl_config` starts from verl's own `ppo_trainer.yaml` and lays our values and then the user's (`hardware.verl`,
+`challenger.verl`, `solver.verl`) over it; a key that verl does not know is refused. `grpo.run` does the job.
+"""
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from verl_rzero.engine import verl_tree
+from verl_rzero.settings import Challenger, Settings, Solver
+
+OUR_LOGGERS = ("tensorboard", "wandb")
+VERL_METRICS = "verl_metrics.jsonl"
+MEMORY = "earlier_questions.json"
+"""In a Challenger's stage: the questions of earlier rounds that its penalty remembers (repetition_scope=rounds)."""
+
+
+def verl_config(
+    settings: Settings,
+    role: str,
+    *,
+    model: Path | str,
+    train_file: Path | str,
+    stage_dir: Path | str,
+    solver: Path | str | None = None,
+    base: Path | str | None = None,
+) -> DictConfig:
+    """verl's whole configuration of one job.
+
+    Args:
+        role: "challenger" or "solver".
+        model: Hugging Face directory of the model that is trained.
+        train_file: parquet of prompts.
+        solver: directory of the frozen Solver that votes (Challenger only).
+        base: the run's base model, the reference of the KL loss where the role's setting says so.
+        stage_dir: where the job writes.
+
+    Raises:
+        UserError: a key under `*.verl` that verl does not have, or a value of another type.
+    """
+    config = verl_tree.stock()
+    job = getattr(settings, role)
+    ours = [
+        _common(settings, job, model, train_file, stage_dir),
+        {"verl_rzero": {"reference_model": str(base) if job.reference == "base" else None}},
+        _challenger(settings, solver, Path(stage_dir)) if role == "challenger" else _solver(settings),
+    ]
+    if settings.hardware.device == "cpu":
+        ours.append(_cpu(settings, role))
+    with open_dict(config):
+        for part in ours:
+            config.merge_with(part)
+    OmegaConf.set_struct(config, True)
+    for name, part in (("hardware", settings.hardware.verl), (role, job.verl)):
+        verl_tree.lay_over(config, f"{name}.verl", part)
+    return config
+
+
+def _train_gpus(settings: Settings, role: str) -> int:
+    """GPUs a node that train; on a CPU the served Solver has its slots beside the trainer's."""
+    hardware = settings.hardware
+    if role == "challenger" and hardware.device == "cuda":
+        return hardware.gpus_per_node - hardware.solver_gpus
+    return hardware.gpus_per_node
+
+
+def _common(
+    settings: Settings, job: Challenger | Solver, model: Path | str, train_file: Path | str, stage_dir: Path | str
+) -> dict[str, Any]:
+    """What both jobs say: GRPO on verl's FSDP2 engine, vLLM rollouts, a checkpoint at the end."""
+    hardware, role = settings.hardware, "challenger" if isinstance(job, Challenger) else "solver"
+    prompt, response = _lengths(settings, role)
+    return {
+        "algorithm": {"adv_estimator": "grpo", "norm_adv_by_std_in_grpo": True, "use_kl_in_reward": False},
+        "data": {
+            "train_files": str(train_file),
+            "val_files": str(train_file),
+            "train_batch_size": job.batch_size,
+            "max_prompt_length": prompt,
+            "max_response_length": response,
+            "seed": settings.seed,
+            "shuffle": role == "solver",
+            "dataloader_num_workers": 0,
+            "filter_overlong_prompts": False,
+        },
+        "actor_rollout_ref": {
+            "model": {
+                "path": str(model),
+                "use_remove_padding": True,
+                "override_config": {"attn_implementation": _attention()},
+                "enable_gradient_checkpointing": hardware.device == "cuda",
+            },
+            "actor": _actor(settings, job, tokens=max(hardware.actor_tokens_per_gpu, prompt + response)),
+            "rollout": {
+                "name": "vllm",
+                "n": job.rollouts,
+                "temperature": job.temperature,
+                "top_p": job.top_p,
+                "top_k": job.top_k,
+                "seed": settings.seed,
+                "tensor_model_parallel_size": hardware.tensor_parallel,
+                "gpu_memory_utilization": hardware.gpu_memory_utilization,
+                "max_model_len": prompt + response,
+            },
+        },
+        "trainer": _trainer(settings, job, role, Path(stage_dir)),
+        "verl_rzero": {
+            "stage_dir": str(stage_dir),
+            "role": role,
+            "seed": settings.seed,
+            "grading_timeout_s": settings.grading.timeout_s,
+        },
+    }
+
+
+def _actor(settings: Settings, job: Challenger | Solver, tokens: int) -> dict[str, Any]:
+    """The update: PPO clip, KL loss against the start of the stage, token-mean. `tokens` bounds a micro-batch."""
+    return {
+        "strategy": "fsdp2",
+        "ppo_mini_batch_size": job.minibatch_size,
+        "use_dynamic_bsz": True,
+        "ppo_max_token_len_per_gpu": tokens,
+        "clip_ratio_low": job.clip_low,
+        "clip_ratio_high": job.clip_high,
+        "loss_agg_mode": "token-mean",
+        "entropy_coeff": 0.0,
+        "use_kl_loss": job.kl > 0,
+        "kl_loss_coef": job.kl,
+        "kl_loss_type": "low_var_kl",
+        "data_loader_seed": settings.seed,
+        "optim": {"lr": job.lr, "weight_decay": job.weight_decay},
+        "checkpoint": {"save_contents": ["hf_model"]},
+    }
+
+
+def _trainer(settings: Settings, job: Challenger | Solver, role: str, stage_dir: Path) -> dict[str, Any]:
+    return {
+        "device": settings.hardware.device,
+        "n_gpus_per_node": _train_gpus(settings, role),
+        "nnodes": settings.hardware.nodes,
+        "total_training_steps": job.steps,
+        "total_epochs": job.steps + 1,  # a small dataset is gone through many times; the steps decide
+        "save_freq": max(1, job.steps),
+        "test_freq": -1,
+        "val_before_train": False,
+        "resume_mode": "disable",
+        "logger": _loggers(settings),
+        "project_name": "verl_rzero",
+        "experiment_name": "/".join(stage_dir.parts[-2:]),
+        "default_local_dir": str(stage_dir / "checkpoints"),
+    }
+
+
+def _loggers(settings: Settings) -> list[str]:
+    """Ours write one run over all stages (tracking.py), for which verl writes its numbers to a file."""
+    others = [name for name in settings.logger if name not in OUR_LOGGERS]
+    return others if len(others) == len(settings.logger) else list(dict.fromkeys([*others, "file"]))
+
+
+def _challenger(settings: Settings, solver: Any, stage_dir: Path) -> dict[str, Any]:
+    """The frozen Solver, served by verl as a generative reward model, and our reward manager that asks it."""
+    hardware = settings.hardware
+    return {
+        "reward": {
+            "custom_reward_function": {"path": "pkg://verl_rzero.engine.challenger_manager", "name": "asks_the_solver"},
+            "reward_manager": _manager("verl_rzero.engine.challenger_manager", "ChallengerRewardManager"),
+            "reward_model": {
+                "enable": True,
+                "enable_resource_pool": hardware.solver_gpus > 0,
+                "n_gpus_per_node": max(1, hardware.solver_gpus),
+                "nnodes": hardware.nodes,
+                "model_path": str(solver),
+                "rollout": {
+                    "name": "vllm",
+                    "tensor_model_parallel_size": hardware.tensor_parallel,
+                    "gpu_memory_utilization": hardware.gpu_memory_utilization,
+                    "enforce_eager": False,
+                    # verl puts a served model to sleep at its start, and wakes it only where it shares the trainer's.
+                    "free_cache_engine": hardware.solver_gpus == 0,
+                    "max_model_len": longest(settings),
+                    "prompt_length": settings.model.prompt_tokens + settings.model.question_tokens,
+                    "response_length": settings.model.answer_tokens,
+                    "seed": settings.seed,
+                },
+            },
+        },
+        "verl_rzero": {
+            "votes": settings.votes,
+            "unanswered": settings.unanswered,
+            "question_box": settings.question_box,
+            "ill_posed_share": settings.curation.ill_posed_share,
+            "memory_file": str(stage_dir / MEMORY) if settings.challenger.repetition_scope == "rounds" else None,
+            "answer_tokens": settings.model.answer_tokens,
+            "prompts": dataclasses.asdict(settings.prompts),
+            "sampling": dataclasses.asdict(settings.sampling.votes),
+            "challenger": {
+                key: value for key, value in dataclasses.asdict(settings.challenger).items() if key != "verl"
+            },
+        },
+    }
+
+
+def _solver(settings: Settings) -> dict[str, Any]:
+    return {
+        "reward": {"reward_manager": _manager("verl_rzero.engine.solver_manager", "SolverRewardManager")},
+        "verl_rzero": {"format_weight": settings.solver.format_weight},
+    }
+
+
+def _cpu(settings: Settings, role: str) -> dict[str, Any]:
+    """What a small CPU machine needs: no sleep mode, float32, as few helper processes as possible
+    (docs/performance.md).
+    """
+    engine = {
+        "dtype": "float32",
+        "enforce_eager": True,
+        "enable_sleep_mode": False,
+        "free_cache_engine": False,
+        "max_num_seqs": 256,
+        "enable_chunked_prefill": False,  # vLLM cannot rewind a CPU generator when a seeded request is cut in two
+        "max_num_batched_tokens": max(2048, longest(settings)),
+    }
+    worker = {"distributed_executor_backend": "uni"}
+    extension = {"worker_extension_cls": "verl_rzero.engine.cpu.vllm_cpu.CPUWorkerExtension"}
+    float32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
+    fsdp = {"dtype": "float32", "use_torch_compile": False, "mixed_precision": float32}
+    slots = settings.hardware.gpus_per_node + (settings.hardware.solver_gpus if role == "challenger" else 0)
+    config: dict[str, Any] = {
+        "algorithm": {"rollout_correction": {"bypass_mode": True}},  # both sides are float32 here; saves a forward pass
+        "actor_rollout_ref": {
+            "model": {"override_config": {"attn_implementation": "packed_sdpa"}},
+            "actor": {"use_torch_compile": False, "fsdp_config": fsdp},
+            "ref": {"fsdp_config": fsdp},
+            "rollout": {
+                **engine,
+                "engine_kwargs": {"vllm": {**worker, **extension}},
+                "agent": {"num_workers": 1},
+                "checkpoint_engine": {"update_weights_bucket_megabytes": 64},
+            },
+        },
+        "reward": {"num_workers": 1},
+        "transfer_queue": {"backend": {"SimpleStorage": {"num_data_storage_units": 1}}},
+        "ray_kwargs": {"ray_init": {"num_cpus": 16, "num_gpus": slots, "include_dashboard": False}},
+    }
+    if role == "challenger":
+        config["reward"]["reward_model"] = {"rollout": {**engine, "engine_kwargs": {"vllm": {**worker}}}}
+    return config
+
+
+def longest(settings: Settings) -> int:
+    """Longest sequence of any engine, in tokens: a question in a prompt, and its answer."""
+    return settings.model.prompt_tokens + settings.model.question_tokens + settings.model.answer_tokens
+
+
+def _attention() -> str:
+    """What a trained model attends with on a GPU. By itself verl asks for flash-attn, and fails where there is none."""
+    return "flash_attention_2" if importlib.util.find_spec("flash_attn") else "sdpa"
+
+
+def _manager(module: str, name: str) -> dict[str, Any]:
+    return {"source": "importlib", "name": name, "module": {"path": f"pkg://{module}", "name": name}}
+
+
+def _lengths(settings: Settings, role: str) -> tuple[int, int]:
+    """Longest prompt and response in tokens; a Solver prompt holds a question."""
+    model = settings.model
+    if role == "challenger":
+        return model.prompt_tokens, model.question_tokens
+    return model.prompt_tokens + model.question_tokens, model.answer_tokens

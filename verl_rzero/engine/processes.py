@@ -1,0 +1,79 @@
+"""Processes of stages: started in their own session, followed until they have a result."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from verl_rzero.base import progress
+from verl_rzero.base.errors import StageFailed
+from verl_rzero.base.processes import RUN_VARIABLE, nothing_left
+from verl_rzero.data import run_dir
+from verl_rzero.engine import warm
+
+POLL_S = 0.2
+
+
+def stage_command(run: Path, stage_ids: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+    """The command that does one stage, or several in turn, from a warm process where its `variables` name one."""
+    return [warm.python_executable(variables), "-m", "verl_rzero.run.stage", str(run), *stage_ids]
+
+
+@contextmanager
+def running(
+    command: list[str],
+    run: Path,
+    log: Path,
+    variables: Mapping[str, str] | None = None,
+    keep: frozenset[int] = frozenset(),
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The process of one or several stages; what it prints goes to the end of `log`, `variables` into its environment.
+
+    When the block is left, however that happens, every process of the run ends but this one, its ancestors and `keep`.
+    """
+    with log.open("ab") as output, nothing_left(run, keep):
+        yield subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **(variables or {}), RUN_VARIABLE: str(run), "PYTHONUNBUFFERED": "1"},
+        )
+
+
+def follow(
+    process: subprocess.Popen[bytes],
+    stage_id: str,
+    stage_dir: Path,
+    watch: Callable[[progress.Position | None], None],
+    last: bool = True,
+) -> None:
+    """Return when the stage has its result and, if it is the `last` of the process, the process has ended.
+
+    The result is the last that a stage writes. Engines that end badly after it take nothing from it; that is noted in
+    the stage's log, and no failure. `watch` is called several times a second with what the stage says of its progress.
+    Raises StageFailed, which the stage's directory then tells too.
+    """
+    result, log = stage_dir / run_dir.RESULT, stage_dir / run_dir.LOG
+    while last or not result.is_file():
+        if _ended(process):
+            break
+        watch(progress.read(stage_dir))
+    if process.poll() is not None and not result.is_file():
+        failed = StageFailed(stage_id, process.returncode, log)
+        run_dir.fail_stage(stage_dir, str(failed))
+        raise failed
+    if process.returncode:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"\n{stage_id} was done; its process ended with exit code {process.returncode} after that.\n")
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether the process has ended, after waiting a moment for it."""
+    try:
+        process.wait(POLL_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return True

@@ -1,0 +1,151 @@
+"""Sampling from verl's vLLM replicas a whole batch at a time, with each answer handed on as soon as it is finished.
+
+verl's own path makes one Ray call, one agent-loop object, one reward call and one store write per sample, and vLLM
+reports every token of every sample back. Here a server takes all prompts of a batch in one streaming Ray call and
+yields the samples that have ended since the last yield. Registered for the rollout name "vllm" with `register()`;
+everything else of verl's replica is untouched.
+"""
+
+import asyncio
+import multiprocessing
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+import ray
+from verl.workers.rollout.replica import RolloutReplicaRegistry
+from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, vLLMReplica
+from vllm import SamplingParams
+from vllm.inputs import TokensPrompt
+from vllm.sampling_params import RequestOutputKind
+
+from verl_rzero.engine import warm
+from verl_rzero.engine.worker import JOB_VARIABLE, sync_name
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sampled response. `prompt` is its prompt's index in the batch, `weights` the version of the weights that
+    wrote it.
+    """
+
+    prompt: int
+    ids: list[int]
+    log_probs: list[float] | None
+    finished: bool  # ended by itself, not cut off at the token limit
+    weights: int | None
+
+
+class StreamingServer(vLLMHttpServer):
+    """verl's vLLM server with one more method; its engine process starts warm where this run has a warm server."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        os.environ[JOB_VARIABLE] = sync_name(os.environ[JOB_VARIABLE])
+
+    async def launch_server(self, *args: Any, **kwargs: Any) -> None:
+        multiprocessing.set_executable(warm.python_executable())
+        await super().launch_server(*args, **kwargs)
+
+    async def stream(
+        self, prompts_Q: list[list[int]], seeds_Q: list[int] | None, sampling: dict[str, Any]
+    ) -> AsyncIterator[list[Sample]]:
+        """Sample once per entry of `prompts_Q` (token ids; repeat a prompt for several samples) and yield what has
+        ended, in any order.
+
+        `sampling` are vLLM's SamplingParams; `seeds_Q` makes each sample reproducible by itself, at some cost in
+        speed.
+        """
+        ended: asyncio.Queue[Sample | BaseException] = asyncio.Queue()
+        tasks = [
+            asyncio.create_task(self._one(i, ids, seeds_Q[i] if seeds_Q else None, sampling, ended))
+            for i, ids in enumerate(prompts_Q)
+        ]
+        left = len(tasks)
+        while left:
+            items = [await ended.get()]
+            while not ended.empty():
+                items.append(ended.get_nowait())
+            batch = [item for item in items if isinstance(item, Sample)]
+            if len(batch) < len(items):
+                for task in tasks:
+                    task.cancel()
+                raise next(item for item in items if isinstance(item, BaseException))
+            left -= len(batch)
+            yield batch
+
+    async def _one(
+        self, index: int, ids: list[int], seed: int | None, sampling: dict[str, Any], ended: "asyncio.Queue[Any]"
+    ) -> None:
+        """Put one sample, or the error that prevented it, into `ended`."""
+        parameters = SamplingParams(seed=seed, output_kind=RequestOutputKind.FINAL_ONLY, detokenize=False, **sampling)
+        try:
+            async for final in self.engine.generate(
+                prompt=TokensPrompt(prompt_token_ids=ids), sampling_params=parameters, request_id=uuid4().hex
+            ):
+                await ended.put(self._sample(index, final.outputs[0]))
+        except BaseException as error:  # raised again by the reader, in stream()
+            await ended.put(error)
+
+    def _sample(self, index: int, completion: Any) -> Sample:
+        log_probs = None
+        if completion.logprobs is not None:
+            steps = zip(completion.logprobs, completion.token_ids, strict=True)
+            log_probs = [step[token].logprob for step, token in steps]
+        return Sample(
+            index, list(completion.token_ids), log_probs, completion.finish_reason == "stop", self.global_steps
+        )
+
+
+class StreamingReplica(vLLMReplica):
+    """verl's vLLM replica with the streaming server."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.server_class = ray.remote(StreamingServer)
+
+
+def register() -> None:
+    """Let verl start streaming servers wherever a config says `rollout.name=vllm`."""
+    RolloutReplicaRegistry.register("vllm", lambda: StreamingReplica)
+
+
+async def stream(
+    servers: Sequence[Any],
+    prompts_Q: Sequence[list[int]],
+    sampling: dict[str, Any],
+    seeds_Q: Sequence[int] | None = None,
+) -> AsyncIterator[list[Sample]]:
+    """Sample once per prompt over all `servers` (Ray handles) and yield what has ended. Prompts are dealt out in
+    turn.
+    """
+    arrived: asyncio.Queue[list[Sample] | BaseException | None] = asyncio.Queue()
+
+    async def drain(which: int) -> None:
+        mine = range(which, len(prompts_Q), len(servers))
+        try:
+            batches = (
+                servers[which]
+                .stream.options(num_returns="streaming")
+                .remote([prompts_Q[i] for i in mine], [seeds_Q[i] for i in mine] if seeds_Q else None, sampling)
+            )
+            async for reference in batches:
+                await arrived.put([replace(sample, prompt=mine[sample.prompt]) for sample in await reference])
+            await arrived.put(None)
+        except BaseException as error:  # handed to the reader, who raises it
+            await arrived.put(error)
+
+    tasks = [asyncio.create_task(drain(which)) for which in range(len(servers))]
+    running = len(tasks)
+    while running:
+        item = await arrived.get()
+        if item is None:
+            running -= 1
+        elif isinstance(item, BaseException):
+            for task in tasks:
+                task.cancel()
+            raise item
+        else:
+            yield item

@@ -1,0 +1,236 @@
+"""The card of an exported model, README.md as the Hugging Face Hub reads it, and what the dataset's shares with it.
+
+Pure functions.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from verl_rzero.publish import markdown
+from verl_rzero.publish.lineage import Origin, Score
+from verl_rzero.rules.prompts import Messages, challenger_messages, solver_messages
+from verl_rzero.settings import Settings, as_dict
+
+if TYPE_CHECKING:
+    from huggingface_hub import CardData
+
+PAPER = "[R-Zero](https://arxiv.org/abs/2508.05004)"
+TAGS = ["r-zero", "self-play", "verl"]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What the cards tell: the run's settings, the model's role ("solver", "challenger") and round, how it came about
+    from the base model on, versions of code and packages, and what only the user knows (None where not said).
+
+    `example` is a question of the run, `rows` how many the dataset has of each config, `repo` the model's hub name.
+    """
+
+    settings: Settings
+    role: str
+    round: int
+    lineage: list[Origin]
+    code_version: str
+    packages: dict[str, str]
+    base_model: str | None
+    license: str | None
+    repo: str | None
+    example: str
+    rows: dict[str, int]
+
+    @property
+    def dataset_repo(self) -> str | None:
+        return None if self.repo is None else f"{self.repo}-questions"
+
+
+def model_card(made: Exported) -> str:
+    """README.md of the model's directory."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    title = f"{made.settings.model.name}: {made.role.capitalize()} after round {made.round} of R-Zero"
+    last = made.lineage[-1]
+    results = [
+        EvalResult(
+            task_type="text-generation", dataset_type=score.benchmark, dataset_name=score.benchmark,
+            metric_type="accuracy", metric_name=f"{score.metric} accuracy", metric_value=round(score.value, 4),
+        )
+        for score in (last.scores if made.role == "solver" else [])
+    ]  # fmt: skip
+    data = ModelCardData(
+        license=made.license,
+        base_model=made.base_model,
+        base_model_relation="finetune" if made.base_model else None,
+        datasets=[made.dataset_repo] if made.dataset_repo else None,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=[*TAGS, "grpo", made.role],
+        model_name=title if results else None,
+        eval_results=results or None,
+    )
+    sections = [f"# {title}", _what(made), _use(made), _scores(made), rounds_section(made)]
+    return card(
+        data,
+        [
+            *sections,
+            settings_section(made),
+            versions_section(made),
+            _model_limits(made),
+            license_section(made, "base model"),
+        ],
+    )
+
+
+def card(data: "CardData", sections: Sequence[str]) -> str:
+    """The whole text: `data` as its head, then the sections."""
+    return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _what(made: Exported) -> str:
+    base = f"A base model ({_name(made)}, weights `{made.lineage[0].solver}`)"
+    if made.base_model:
+        base = f"[{made.base_model}](https://huggingface.co/{made.base_model})"
+    task = {
+        "solver": "It answers questions: GRPO trained it on its own majority votes on questions that a second model, "
+        "the Challenger, learned to ask.",
+        "challenger": "It asks questions: GRPO trained it to ask what a second model, the Solver, gets right about "
+        "half the time.",
+    }[made.role]
+    often = "one round" if made.round == 1 else f"{made.round} rounds"
+    data = "with some examples by people (`anchors`)" if made.settings.anchors.path else "without data"
+    return f"{base} after {often} of {PAPER}, self-play {data}. {task}"
+
+
+def _name(made: Exported) -> str:
+    return Path(made.settings.model.path).name if made.settings.model.path else made.settings.model.name
+
+
+def messages(made: Exported) -> Messages:
+    """What the model was trained to reply to, with the example for a question."""
+    prompts = made.settings.prompts
+    return solver_messages(prompts, made.example) if made.role == "solver" else challenger_messages(prompts)
+
+
+def _use(made: Exported) -> str:
+    model = made.settings.model
+    length = model.answer_tokens if made.role == "solver" else model.question_tokens
+    asked = made.settings.sampling.questions
+    sampling = "do_sample=False"
+    if made.role == "challenger":
+        sampling = f"do_sample=True, temperature={asked.temperature}, top_p={asked.top_p}"
+    code = f"""\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+path = "{made.repo or "."}"
+tokenizer = AutoTokenizer.from_pretrained(path)
+model = AutoModelForCausalLM.from_pretrained(path)
+messages = {messages(made)!r}
+inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+output = model.generate(**inputs, max_new_tokens={length}, {sampling})
+print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))"""
+    return f"## Use\n\nIt was trained with exactly these messages:\n\n{markdown.fenced('python', code)}"
+
+
+def _scores(made: Exported) -> str:
+    names = list(dict.fromkeys((score.benchmark, score.metric) for origin in made.lineage for score in origin.scores))
+    if not names:
+        return "## Scores\n\nThis run had no benchmark."
+    header = ["Solver", *(f"{markdown.cell(name)} {metric}" for name, metric in names)]
+    rows = []
+    for origin in made.lineage:
+        by_name = {(score.benchmark, score.metric): score for score in origin.scores}
+        rows.append([_round_name(origin), *(_score(by_name.get(name)) for name in names)])
+    sizes = {score.benchmark: score.n for origin in made.lineage for score in origin.scores}
+    counted = ", ".join(f"{markdown.cell(name)} {n}" for name, n in sizes.items())
+    how = (
+        f"Accuracy on held-out questions ({counted}), greedy and as the mean of sampled answers, with 95 % intervals "
+        "over questions (Wilson's). The base model had the same prompts and the same grader. Intervals don't tell of "
+        "other seeds: this is one run."
+    )
+    return f"## Scores\n\n{markdown.table(header, rows)}\n\n{how}"
+
+
+def _score(score: Score | None) -> str:
+    return "-" if score is None else f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
+
+
+def rounds_section(made: Exported) -> str:
+    """The models and data of each round."""
+    header = ["", "Challenger", "Solver", "questions", "kept", "mean agreement", "true labels", "of kept"]
+    rows = [
+        [
+            _round_name(origin), f"`{origin.challenger}`", f"`{origin.solver}`", _count(origin.questions),
+            _count(origin.kept), _share(origin.mean_agreement), _share(origin.label_accuracy),
+            _share(origin.kept_label_accuracy),
+        ]
+        for origin in made.lineage
+    ]  # fmt: skip
+    how = (
+        "Models by the SHA-256 of their weights, in short (or their hub name). In each round the Challenger is trained "
+        "against the Solver that there is, asks the questions, and these, labelled by the Solver's vote, train the "
+        'next Solver. "true labels": share of labels that are right, where truth is known ("-": it is not).'
+    )
+    if made.settings.roles == "shared":
+        how += " One model plays both parts (`roles: shared`): each training starts from what the one before made."
+    return f"## Lineage\n\n{markdown.table(header, rows)}\n\n{how}"
+
+
+def settings_section(made: Exported) -> str:
+    """All settings of the run."""
+    chosen = {key: value for key, value in as_dict(made.settings).items() if key not in ("run_dir", "dry_run")}
+    text = yaml.safe_dump(_without_paths(chosen), sort_keys=False, allow_unicode=True, width=110).rstrip()
+    return f"## Settings\n\nAll of them; of local paths only the last part.\n\n{markdown.fenced('yaml', text)}"
+
+
+def _without_paths(value: Any) -> Any:
+    """Of absolute paths, which tell how somebody's machine is arranged, only the last part."""
+    if isinstance(value, dict):
+        return {key: _without_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(item) for item in value]
+    if isinstance(value, str) and re.fullmatch(r"(~|\.\.?)?/\S+", value):
+        return Path(value).name
+    return value
+
+
+def versions_section(made: Exported) -> str:
+    """Code and packages."""
+    packages = ", ".join(f"{name} {version}" for name, version in made.packages.items())
+    return f"## Versions\n\nverl_rzero {made.code_version}; {packages}."
+
+
+def _model_limits(made: Exported) -> str:
+    how = {
+        "solver": "Its labels were its own majority votes, some of them wrong; training on them can make a model surer "
+        "of what it gets wrong. It was not tested for safety, nor on anything but the benchmarks above.",
+        "challenger": "It was paid for questions that split one Solver's answers, whether or not they have an answer. "
+        "It was not tested for safety, nor on anything else.",
+    }[made.role]
+    return f"## What to be careful with\n\n{how}"
+
+
+def license_section(made: Exported, of: str) -> str:
+    """What is known of the licence. `of` says whose terms matter."""
+    if made.license is not None:
+        return f"## Licence\n\n`{made.license}`, as stated by whoever exported this."
+    return (
+        f"## Licence\n\n**Not stated yet.** Nothing is known here of the terms of the {of}, which may bind this too; "
+        "whoever publishes this has to look them up and state a licence (`license=` of the export, or "
+        "`license:` in the head of this file)."
+    )
+
+
+def _round_name(origin: Origin) -> str:
+    return f"round {origin.round}" if origin.round else "base"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,84 @@
+"""How a model of a run came about, round by round, as its cards tell it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from verl_rzero.data import run_dir
+from verl_rzero.data.outputs import model_hash, model_of
+from verl_rzero.evaluation.intervals import clustered, wilson
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy on one benchmark with its 95 % interval over questions. `metric`: greedy, or mean@k."""
+
+    benchmark: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The base model (round 0, no questions), or what one round made; hashes are those of the dataset's columns."""
+
+    round: int
+    solver: str
+    challenger: str
+    scores: list[Score]
+    questions: int | None
+    kept: int | None
+    mean_agreement: float | None
+    label_accuracy: float | None
+    kept_label_accuracy: float | None
+
+
+def lineage(run: Path, upto: int) -> list[Origin]:
+    """From the base model to round `upto`, whose stages up to the Solver's must be done."""
+    base = model_hash(model_of(run / "base/model"))
+    origins = [Origin(0, base, base, scores(run / "base/evaluation"), None, None, None, None, None)]
+    for number in range(1, upto + 1):
+        here = run / f"round_{number}"
+        votes, curation = _numbers(here / "votes"), _numbers(here / "curation")
+        origins.append(
+            Origin(
+                round=number,
+                solver=model_hash(model_of(here / "solver")),
+                challenger=model_hash(model_of(here / "challenger")),
+                scores=scores(here / "evaluation"),
+                questions=votes["questions"],
+                kept=curation["kept"],
+                mean_agreement=votes["mean_agreement"],
+                label_accuracy=votes["pseudo_label_accuracy"],
+                kept_label_accuracy=curation["kept_label_accuracy"],
+            )
+        )
+    return origins
+
+
+def scores(stage_dir: Path) -> list[Score]:
+    """Greedy and sampled accuracy of each benchmark; none when the evaluation isn't done."""
+    import pyarrow.parquet as pq
+
+    if not run_dir.is_done(stage_dir):
+        return []
+    rows = pq.read_table(stage_dir / "answers.parquet", columns=["benchmark", "right"]).to_pylist()
+    found = []
+    for name in dict.fromkeys(row["benchmark"] for row in rows):
+        right_QR = [row["right"] for row in rows if row["benchmark"] == name]
+        n, k = len(right_QR), len(right_QR[0]) - 1
+        greedy = sum(row[0] for row in right_QR)
+        found.append(Score(name, "greedy", greedy / n, *wilson(greedy / n, n), n))
+        if k:
+            shares_Q = [sum(row[1:]) / k for row in right_QR]
+            found.append(Score(name, f"mean@{k}", sum(shares_Q) / n, *clustered(shares_Q, k), n))
+    return found
+
+
+def _numbers(stage_dir: Path) -> dict[str, Any]:
+    numbers = run_dir.result(stage_dir)
+    assert numbers is not None, f"{stage_dir} is not done"  # the Solver was made from it
+    return numbers

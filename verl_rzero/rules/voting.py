@@ -1,0 +1,89 @@
+"""The Solver's vote on a question: answers grouped by mathematical equality, the largest group is the pseudo-label."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from verl_rzero.grading.grader import normal_form, same_answer
+
+Denominator = Literal["all", "answered"]
+
+
+@dataclass(frozen=True)
+class Vote:
+    """Outcome of m answers.
+
+    label: the winning class's first-seen answer; None when nobody answered.
+    agreement: size of the winning class / denominator (p-hat of R-Zero; 0.0 when nobody answered).
+    margin: (winning class - runner-up) / denominator.
+    answered: number of answers that are not None.
+    classes: per answer the number of its class, counted from 0 by first appearance; -1 for None.
+    """
+
+    label: str | None
+    agreement: float
+    margin: float
+    answered: int
+    classes: tuple[int, ...]
+
+
+def vote(
+    answers: Sequence[str | None],
+    same: Callable[[str, str], bool] = same_answer,
+    *,
+    denominator: Denominator = "all",
+) -> Vote:
+    """Group the answers and name the winner; of classes of one size the one seen first wins.
+
+    None (no answer, or cut off) is never a class; it counts in the denominator "all" (the paper's m) and not in
+    "answered". `same` is asked only where normal forms differ, about one answer per class: the first-seen one.
+
+    Raises:
+        ValueError: no answers at all, or an unknown denominator.
+    """
+    if not answers:
+        raise ValueError("a vote needs at least one answer (None for an unanswered one)")
+    if denominator not in ("all", "answered"):
+        raise ValueError(f'denominator must be "all" or "answered", got {denominator!r}')
+    classes = _classes(answers, same)
+    answered = sum(c >= 0 for c in classes)
+    if not answered:
+        return Vote(None, 0.0, 0.0, 0, classes)
+    ranked = Counter(c for c in classes if c >= 0).most_common(2)  # equal counts stay in order of first appearance
+    (winner, top), second = ranked[0], ranked[1][1] if len(ranked) > 1 else 0
+    votes = len(answers) if denominator == "all" else answered
+    return Vote(answers[classes.index(winner)], top / votes, (top - second) / votes, answered, classes)
+
+
+def _classes(answers: Sequence[str | None], same: Callable[[str, str], bool]) -> tuple[int, ...]:
+    class_of_text: dict[str, int] = {}
+    class_of_form: dict[str, int] = {}
+    representatives: list[str] = []
+    classes = []
+    for answer in answers:
+        if answer is None:
+            classes.append(-1)
+            continue
+        found = class_of_text.get(answer)
+        if found is None:
+            form = normal_form(answer)
+            found = class_of_form.get(form)
+            if found is None:
+                found = next(
+                    (k for k, first in enumerate(representatives) if same(first, answer)), len(representatives)
+                )
+                if found == len(representatives):
+                    representatives.append(answer)
+                class_of_form[form] = found
+            class_of_text[answer] = found
+        classes.append(found)
+    return tuple(classes)
+
+
+def agreement_histogram(agreements: Sequence[float], m: int) -> list[int]:
+    """How many questions have an agreement of 0/m, 1/m, ... m/m: m + 1 counts."""
+    counts = [0] * (m + 1)
+    for agreement in agreements:
+        counts[round(agreement * m)] += 1
+    return counts

@@ -1,0 +1,237 @@
+"""A run from its base model to its last round: `python -m verl_rzero.coevolve [key=value ...]`."""
+
+import os
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from verl_rzero.base import display
+from verl_rzero.base import processes as run_processes
+from verl_rzero.base.command_line import exit_code
+from verl_rzero.base.display import say
+from verl_rzero.base.files import read_json
+from verl_rzero.data import anchors, run_dir
+from verl_rzero.engine import environment, jobs, processes, warm
+from verl_rzero.engine.cluster import check_cluster
+from verl_rzero.evaluation import judge
+from verl_rzero.evaluation import load as evaluation_data
+from verl_rzero.methods import plan
+from verl_rzero.methods.plan import Stage
+from verl_rzero.run import oversight
+from verl_rzero.settings import Settings, as_dict, compose, load, machine, schema
+from verl_rzero.watch import report, tracking
+from verl_rzero.watch.web import page as web_page
+
+Command = Callable[[Path, Sequence[str], Mapping[str, str]], list[str]]
+"""The command that does stages, of the run's directory, their ids and the variables added to its environment."""
+
+WARM_UP_S = 120.0
+
+HELP = """\
+R-Zero on stock verl: a Challenger learns to ask what the Solver gets right half the time, the Solver learns from its
+own majority votes, round after round, without data.
+
+  python -m verl_rzero.coevolve [key=value ...]      or: bash recipes/run_rzero.sh [key=value ...]
+
+  ... rounds=1 seed=3 challenger.steps=2                       a short run
+  ... dry_run=true                                             print the plan, check everything, start nothing
+  ... challenger.steps=0 run_dir=runs/control                  the control, whose Challenger is not trained
+  ... solver.verl.actor_rollout_ref.actor.optim.lr=1e-6        any key of verl's own configuration
+  ... model=qwen3_4b_base hardware=8gpu                        the paper's run
+
+The same command continues a run that was interrupted.
+"""
+
+
+def coevolve(settings: Settings, command: Command = processes.stage_command) -> None:
+    """Do every stage that isn't done yet. Raises UserError, StageFailed, KeyboardInterrupt."""
+    run = Path(settings.run_dir).expanduser().resolve()
+    stages = plan.plan(settings)
+    run_dir.check(run, settings, plan.ALL_DEPENDS)
+    check_cluster(settings)
+    anchors.check(settings.anchors)
+    tracking.check(settings)
+    check_jobs(settings, run)
+    check_benchmarks(settings)
+    with run_dir.locked(run), environment.temporary_files(settings):
+        run_dir.prepare(run, settings, plan.ALL_DEPENDS)
+        plan.check_done(stages, settings, run)
+        run_processes.end_processes(run)
+        done = [stage for stage in stages if run_dir.is_done(stage.directory(run))]
+        to_do = [stage for stage in stages if stage not in done]
+        for stage in done:
+            say(f"{stage.id}: done before")
+        content = report.write(run, settings)
+        if to_do:
+            oversight.stop_on_alarm(content["alarms"], settings)
+        with (
+            tracking.tracker(run, settings) as tracker,
+            warm_server(settings, run) if command is processes.stage_command else nullcontext() as server,
+        ):
+            tracker.catch_up(done, content)
+            for group in plan.in_one_process(to_do, settings):
+                if group[0].kind == "challenger" and oversight.stops_early(run, settings):
+                    break
+                do(group, settings, run, command, server, tracker)
+        content = report.write(run, settings)
+        web_page.write(run)
+        say_results(run, content)
+
+
+@contextmanager
+def warm_server(settings: Settings, run: Path) -> Iterator[warm.Server | None]:
+    """A server that forks the run's processes with everything imported; none on GPUs, where importing vLLM looks for
+    devices and a fork could inherit a CUDA driver that no longer works, and none in a cluster.
+    """
+    if settings.hardware.device != "cpu" or "RAY_ADDRESS" in os.environ:
+        yield None
+        return
+    with TemporaryDirectory(prefix="rzero-") as directory:
+        env = {**os.environ, **environment.variables(settings), run_processes.RUN_VARIABLE: str(run)}
+        server = warm.Server(Path(directory), env)
+        try:
+            yield server
+        finally:
+            server.close()
+
+
+def do(
+    group: list[Stage],
+    settings: Settings,
+    run: Path,
+    command: Command,
+    server: warm.Server | None,
+    tracker: tracking.Tracker,
+) -> None:
+    """Stages that share a process, each with its manifest when it is done. Raises StageFailed, and UserError when an
+    alarm shall stop the run.
+    """
+    for stage in group:
+        run_dir.start_stage(stage.directory(run))
+    first = group[0]
+    variables = server.variables(WARM_UP_S if first.kind in plan.WITH_ENGINE else 0.0) if server else {}
+    keep = frozenset({server.process.pid} if server else ())
+    words = command(run, [stage.id for stage in group], variables)
+    with processes.running(words, run, first.directory(run) / run_dir.LOG, variables, keep) as process:
+        for stage in group:
+            here = stage.directory(run)
+            started, clock = run_dir.now(), time.monotonic()
+            tracker.start(stage)
+            with display.StageLine(stage.id) as line:
+                watch = tracker.watching(stage, line.watch)
+                processes.follow(process, stage.id, here, watch, last=stage is group[-1])
+                run_dir.finish_stage(here, manifest(stage, settings, here, started, time.monotonic() - clock))
+            oversight.look_at(stage, settings, run, tracker)
+
+
+def manifest(stage: Stage, settings: Settings, here: Path, started: str, seconds: float) -> run_dir.Manifest:
+    """How the stage came about; its counts are the single numbers and groups of its result, without the series."""
+    depends = run_dir.chosen_settings(settings, plan.DEPENDS[stage.kind])
+    result = read_json(here / run_dir.RESULT)
+    return run_dir.Manifest(
+        stage=stage.id,
+        settings_hash=run_dir.settings_hash(depends),
+        settings=depends,
+        inputs=list(stage.inputs),
+        seed=settings.seed,
+        counts={key: value for key, value in result.items() if not isinstance(value, list)},
+        code_version=run_dir.code_version(),
+        packages=run_dir.package_versions(),
+        started=started,
+        finished=run_dir.now(),
+        seconds=round(seconds, 3),
+    )
+
+
+def dry_run(settings: Settings) -> None:
+    """Print the plan and check what can be checked without starting anything."""
+    run = Path(settings.run_dir).expanduser().resolve()
+    stages = plan.plan(settings)
+    run_dir.check(run, settings, plan.ALL_DEPENDS)
+    plan.check_done(stages, settings, run)
+    anchors.check(settings.anchors)
+    say(f"Plan of {run}:")
+    for stage in stages:
+        done = run_dir.is_done(stage.directory(run))
+        say(f"  {'done ' if done else 'to do'}  {stage.id:<20}  {stage.size}")
+    for role, keys in check_jobs(settings, run).items():
+        say(f"The {role}'s job: {keys} keys of verl's configuration, every one known to verl.")
+    check_benchmarks(settings)
+    say("Nothing was started.")
+
+
+def check_benchmarks(settings: Settings) -> None:
+    """Load every benchmark that is not made with the base model, and look for the judge's key.
+
+    Raises UserError for what isn't there.
+    """
+    judge.api_key(settings.evaluation.judge)
+    benchmarks = settings.evaluation.benchmarks
+    asked = {name: asdict(each) for name, each in benchmarks.items() if not settings.evaluation.made_with_model(name)}
+    evaluation_data.check(asked)
+
+
+def check_jobs(settings: Settings, run: Path) -> dict[str, int]:
+    """Compose each job's whole verl configuration against verl's own tree; returns how many keys each has.
+
+    Raises UserError for a key below `*.verl` that verl doesn't have.
+    """
+    here, base = run / "round_1", run / "base/model/model"
+    files = {
+        "challenger": {"train_file": here / "challenger/prompts.parquet", "solver": base},
+        "solver": {"train_file": here / "curation/solver_train.parquet"},
+    }
+    configs = {
+        role: jobs.verl_config(settings, role, model=base, stage_dir=here / role, **paths)
+        for role, paths in files.items()
+    }
+    return {role: len(schema.flat(compose.plain(config))) for role, config in configs.items()}
+
+
+def say_results(run: Path, content: dict[str, Any]) -> None:
+    """The table and where the results lie."""
+    say("")
+    say(report.table(content))
+    say("")
+    if content["settings"]["anchors"]["path"] is not None:
+        say("This run used human examples (anchors): it is not zero-data.")
+    rounds = len(content["rounds"])
+    solver = f"round_{rounds}/solver/model" if rounds else "base/model"
+    say(f"report  {run / web_page.PAGE} and {run_dir.REPORT}")
+    say(f"Solver  {run / solver}")
+    if best := content["best_round"]:
+        say(f"best    {run / best['model']} (round {best['round']} by {best['benchmark']}, used for choosing)")
+    if content["alarms"]:
+        say(f"alarms  {len(content['alarms'])}, in {run / report.ALARMS}")
+
+
+def help_text(settings: Settings) -> str:
+    """What the command does and every key with its value and its meaning."""
+    groups = [f"  {group}={'|'.join(compose.choices(group))}" for group in compose.GROUPS]
+    values = schema.flat(as_dict(settings))
+    lines = []
+    for key in schema.keys(Settings):
+        lines.append(f"  {key.name}={schema.value_of(key.name, values)}")
+        lines += textwrap.wrap(f"{key.doc} ({key.type})", 112, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join([HELP, "Groups of settings, each a YAML file in recipes/:", *groups, "", "Keys:", *lines])
+
+
+def main(command: Command = processes.stage_command) -> int:
+    """The command line; returns the exit code: 2 for what the user can put right, 1 for a failure, 130 when stopped."""
+
+    def work(words: Sequence[str]) -> None:
+        overrides = [word for word in words if word not in ("-h", "--help")]
+        overrides, about_hardware = machine.with_hardware(overrides, machine.visible_gpus())
+        settings = load(overrides)
+        if {"-h", "--help"} & {*words}:
+            say(help_text(settings))
+            return
+        say(about_hardware)
+        dry_run(settings) if settings.dry_run else coevolve(settings, command)
+
+    return exit_code(work, usage=None, again="continues from here")

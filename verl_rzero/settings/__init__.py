@@ -1,0 +1,60 @@
+"""What can be set: every key with its meaning and limits, where its value comes from, what is refused.
+
+Imports `base` only. Never here: what a setting does, anything that is slow to import.
+"""
+
+from verl_rzero.settings.files import (
+    as_dict,
+    changed,
+    load,
+    read,
+    recall,
+    save,
+    text,
+    with_benchmarks,
+    with_parts,
+)
+from verl_rzero.settings.parts import (
+    Anchors,
+    Benchmark,
+    Challenger,
+    Curation,
+    Evaluation,
+    Grading,
+    Hardware,
+    Judge,
+    Model,
+    Prompts,
+    Sampling,
+    SamplingOf,
+    Solver,
+)
+from verl_rzero.settings.run_settings import Settings
+from verl_rzero.settings.thresholds import Monitors
+
+__all__ = [
+    "Anchors",
+    "Benchmark",
+    "Challenger",
+    "Curation",
+    "Evaluation",
+    "Grading",
+    "Hardware",
+    "Judge",
+    "Model",
+    "Monitors",
+    "Prompts",
+    "Sampling",
+    "SamplingOf",
+    "Settings",
+    "Solver",
+    "as_dict",
+    "changed",
+    "load",
+    "read",
+    "recall",
+    "save",
+    "text",
+    "with_benchmarks",
+    "with_parts",
+]

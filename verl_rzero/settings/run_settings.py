@@ -1,0 +1,73 @@
+"""All settings of a run in one frozen dataclass; its parts stand in `parts.py` and `thresholds.py`."""
+
+from dataclasses import dataclass, field
+
+from verl_rzero.settings.parts import (
+    QUESTION_BOX,
+    Anchors,
+    Challenger,
+    Curation,
+    Evaluation,
+    Grading,
+    Hardware,
+    Model,
+    Prompts,
+    Sampling,
+    Solver,
+)
+from verl_rzero.settings.schema import doc
+from verl_rzero.settings.thresholds import Monitors
+
+OPEN_DICTS = ("challenger.verl", "solver.verl", "hardware.verl")
+"""Below these any key of verl's own configuration may stand."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    run_dir: str = field(metadata=doc("directory of the run; the same command continues what is there"))
+    rounds: int = field(metadata=doc("rounds of Challenger and Solver; 0 only measures the base model", at_least=0))
+    seed: int = field(metadata=doc("seed of the run", at_least=0))
+    dry_run: bool = field(metadata=doc("print the plan, check every job's settings, start nothing"))
+    votes: int = field(
+        metadata=doc("m: answers of the Solver to each question, in the reward and the dataset", at_least=1)
+    )
+    dataset_votes: int | None = field(
+        metadata=doc("answers to each question in the dataset, where they are not votes; null for votes", at_least=1)
+    )
+    unanswered: str = field(
+        metadata=doc(
+            "whether agreement is a share of all answers or of those that hold one", choices=("all", "answered")
+        )
+    )
+    question_box: str = field(
+        metadata=doc("where a question counts only with the Challenger's own boxed answer", choices=QUESTION_BOX)
+    )
+    roles: str = field(
+        metadata=doc(
+            "a Challenger and a Solver that alternate, or one model that plays both", choices=("two", "shared")
+        )
+    )
+    candidates: int = field(metadata=doc("N: questions asked of the trained Challenger in a round", at_least=1))
+    band: tuple[float, float] = field(
+        metadata=doc("agreement between which a question is kept, ends included", at_least=0, at_most=1)
+    )
+    too_few: str = field(
+        metadata=doc(
+            "when fewer questions are kept than a Solver batch: stop, shrink the batch, or repeat questions in it",
+            choices=("stop", "shrink", "repeat"),
+        )
+    )
+    logger: tuple[str, ...] = field(
+        metadata=doc("where numbers go: tensorboard, wandb (one run over all), and console, mlflow, ... (verl's)")
+    )
+    model: Model
+    prompts: Prompts
+    challenger: Challenger
+    solver: Solver
+    curation: Curation
+    anchors: Anchors
+    sampling: Sampling
+    evaluation: Evaluation
+    monitors: Monitors
+    grading: Grading
+    hardware: Hardware

@@ -1,1 +1,0 @@
-"""The Solver's side of R-Zero: binary reward against its own majority's answers."""

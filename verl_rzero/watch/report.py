@@ -1,0 +1,108 @@
+"""report.json and the table at the end: what the stages found, read again from their directories each time.
+
+`python -m verl_rzero.report <run> [<run> ...]` makes the reports of runs anew (verl_rzero/watch/web).
+"""
+
+from pathlib import Path
+from typing import Any
+
+from verl_rzero.base.files import write_json
+from verl_rzero.base.tables import aligned
+from verl_rzero.data import run_dir
+from verl_rzero.settings import Settings, as_dict
+from verl_rzero.watch import choice, monitors
+
+ALARMS = "alarms.json"
+_ROUND = ("challenger", "questions", "votes", "curation", "solver", "evaluation")
+
+
+def write(run: Path, settings: Settings) -> dict[str, Any]:
+    """Make <run>/report.json and alarms.json anew from what is done; returns its content."""
+    content = build(run, settings)
+    write_json(run / run_dir.REPORT, content)
+    write_json(run / ALARMS, content["alarms"])
+    return content
+
+
+def build(run: Path, settings: Settings) -> dict[str, Any]:
+    """The report. What is not done yet is null; `seconds` has the wall time of each stage that is done."""
+    content: dict[str, Any] = {
+        "settings": as_dict(settings),
+        "base": {
+            "model": run_dir.result(run / "base/model"),
+            "evaluation": run_dir.result(run / "base/evaluation"),
+            "seconds": _seconds(run / "base", ("model", "evaluation")),
+        },
+        "rounds": [
+            _round(run, number) for number in range(1, settings.rounds + 1) if (run / f"round_{number}").is_dir()
+        ],
+    }
+    return content | {
+        "best_round": choice.best_round(content),
+        "alarms": monitors.raised(content, settings.monitors),
+    }
+
+
+def _round(run: Path, number: int) -> dict[str, Any]:
+    here = run / f"round_{number}"
+    numbers = {kind: run_dir.result(here / kind) for kind in _ROUND}
+    return {"round": number, **numbers, "seconds": _seconds(here, _ROUND)}
+
+
+def _seconds(here: Path, kinds: tuple[str, ...]) -> dict[str, float]:
+    return {kind: run_dir.manifest(here / kind).seconds for kind in kinds if run_dir.is_done(here / kind)}
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as a table for the terminal: the base model and each round in a row, "-" for what isn't known.
+
+    Accuracies, agreement and shares are out of 1; "label accuracy" is that of all majority answers, then of the kept.
+    """
+    benchmarks = list(report["settings"]["evaluation"]["benchmarks"])
+    choosing = report["settings"]["evaluation"].get("choose_by")
+    marks = {name: f"{name} (used for choosing) " if name == choosing else f"{name} " for name in benchmarks}
+    prefix = {name: marks[name] if len(benchmarks) > 1 else "" for name in benchmarks}
+    scores = [f"{prefix[name]}{score}" for name in benchmarks for score in ("greedy", f"mean@{_k(report, name)}")]
+    header = ["", *scores, "agreement", "label accuracy", "of kept", "kept share", "seconds"]
+    rows = [["base", *_scores(report["base"]["evaluation"], benchmarks), *["-"] * 4, _total(report["base"])]]
+    for row in report["rounds"]:
+        votes, curation = row["votes"] or {}, row["curation"] or {}
+        rows.append(
+            [
+                f"round {row['round']}",
+                *_scores(row["evaluation"], benchmarks),
+                _number(votes.get("mean_agreement")),
+                _number(votes.get("pseudo_label_accuracy")),
+                _number(curation.get("kept_label_accuracy")),
+                _number(_kept_share(curation)),
+                _total(row),
+            ]
+        )
+    return aligned([header, *rows])
+
+
+def _k(report: dict[str, Any], name: str) -> int:
+    """Sampled answers behind a benchmark's mean@k."""
+    base = (report["base"]["evaluation"] or {}).get(name, {})
+    return int(base.get("k", report["settings"]["evaluation"]["k"]))
+
+
+def _scores(evaluation: dict[str, Any] | None, benchmarks: list[str]) -> list[str]:
+    results = [(evaluation or {}).get(name, {}) for name in benchmarks]
+    return [_number(result.get(score)) for result in results for score in ("greedy", "mean_at_k")]
+
+
+def _kept_share(curation: dict[str, Any]) -> float | None:
+    """Of all questions that came to curation, the share that was kept."""
+    if not curation:
+        return None
+    questions = curation["kept"] + sum(curation["rejected"].values())
+    return curation["kept"] / questions if questions else None
+
+
+def _total(part: dict[str, Any]) -> str:
+    return f"{sum(part['seconds'].values()):.0f}" if part["seconds"] else "-"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
