@@ -29,7 +29,7 @@ def run(tmp_path):
 
 def called(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["curate", *map(str, words)])
-    return exit_code(curate.command, curate.HELP)
+    return exit_code(curate.main, curate.HELP)
 
 
 def test_the_runs_own_rules(run, monkeypatch, capsys):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-UPLOAD = "import sys; from pathlib import Path; from verl_rzero import hub; hub.check_login(); "
+UPLOAD = "import sys; from pathlib import Path; from verl_rzero.publish import hub; hub.check_login(); "
 PUSH = UPLOAD + "print(hub.push(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4] == 'true'))"
 
 

@@ -11,7 +11,10 @@ def test_a_built_package_has_its_recipes(tmp_path):
     """Also those of the groups, which stand beside the package in the checkout."""
     build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path / "lib")]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    code = "from verl_rzero import compose, settings; settings.load(['hardware=1gpu']); print(compose.recipes_dir())"
+    code = (
+        "from verl_rzero import settings; from verl_rzero.settings import compose; "
+        "settings.load(['hardware=1gpu']); print(compose.recipes_dir())"
+    )
     used = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

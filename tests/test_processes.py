@@ -21,7 +21,7 @@ def in_run(run, *command):
 
 
 def test_one_that_ignores_the_polite_signal_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "GRACE_S", 0.3)
+    monkeypatch.setattr(run_processes, "GRACE_S", 0.3)
     process = in_run(tmp_path, sys.executable, "-c", DEAF)
     assert process.stdout.readline() == b"deaf\n"
     began = time.monotonic()

@@ -109,7 +109,7 @@ CHALLENGER = {
     "reward.reward_model.rollout.tensor_model_parallel_size": 2,
     "verl_rzero.votes": 10,
     "verl_rzero.answer_tokens": 4096,
-    "verl_rzero.rules.uncertainty": "paper",
+    "verl_rzero.challenger.uncertainty": "paper",
     "verl_rzero.challenger.repetition_weight": 1.0,
     "verl_rzero.challenger.repetition_threshold": 0.5,
     "verl_rzero.challenger.repetition_tokens": "whitespace",

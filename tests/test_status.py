@@ -238,7 +238,7 @@ def test_looking_changes_nothing_and_loads_no_engine(tmp_path):
     run = started(tmp_path / "run", "round_1/solver")
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     code = (
-        "import sys; from verl_rzero import status; status.main(sys.argv[1:]);"
+        "import sys; from verl_rzero.watch import status; status.main(sys.argv[1:]);"
         "print({'torch', 'ray', 'vllm', 'verl', 'pyarrow', 'transformers'} & {*sys.modules})"
     )
     ended = subprocess.run([sys.executable, "-c", code, str(run)], capture_output=True, text=True)
