@@ -20,7 +20,7 @@ if "VERL_RZERO_MANAGERS" not in os.environ:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout[-3000:]
-        assert "10 passed" in done.stdout
+        assert "12 passed" in done.stdout
 
 else:
     import numpy as np
@@ -32,7 +32,7 @@ else:
     from verl_rzero import settings
     from verl_rzero.engine import jobs
     from verl_rzero.engine.challenger_manager import ChallengerRewardManager
-    from verl_rzero.engine.solver_manager import SolverRewardManager
+    from verl_rzero.engine.solver_manager import AnswerManager, SolverRewardManager
     from verl_rzero.grading.counts import COLUMNS
 
     class Tokens:
@@ -80,6 +80,13 @@ else:
         assert cost == [[0, 0, 0, 1], [0, 0, 1, 0], [1, 1, 0, 1]]
         manager.grader.close()
 
+    @pytest.mark.parametrize(("text", "answer"), [("so \\boxed{1/2}", "1/2"), ("1/2", None)])
+    def test_where_answers_vote_the_manager_only_reads_them(text, answer):
+        job = config("solver", "method=ttrl", "model=ttrl_tiny")
+        assert job.reward.reward_manager.name == "AnswerManager"
+        result = asyncio.run(AnswerManager(job, Tokens(), reward_router_address=None).run_single(rollout(text)))
+        assert result == {"reward_score": 0.0, "reward_extra_info": {"answer": answer}}
+
     def challenger(replies: list[str | None], *overrides: str) -> tuple[ChallengerRewardManager, list[str]]:
         manager = ChallengerRewardManager(config("challenger", *overrides), Tokens(), None, "host:1", Tokens())
         asked: list[str] = []
@@ -112,7 +119,9 @@ else:
         assert asked == ["1+2"]
         assert result["reward_score"] == 0.5
         quiet = dict.fromkeys(COLUMNS, 0.0)
-        assert result["reward_extra_info"] == {"question": "1+2", "agreement": 0.5, "answered": 0.75, **quiet}
+        assert result["reward_extra_info"] == {
+            "question": "1+2", "well_formed": 1.0, "agreement": 0.5, "answered": 0.75, **quiet,
+        }  # fmt: skip
 
     def test_unanswered_replies_can_be_left_out_of_the_agreement():
         manager, _ = challenger(["3", "3.0", "4", None], "unanswered=answered")
@@ -139,5 +148,5 @@ else:
         result = asyncio.run(manager.run_single(rollout("1+2 = \\boxed{3}")))
         assert asked == []
         assert result["reward_score"] == 0.0
-        assert result["reward_extra_info"]["question"] == ""
+        assert result["reward_extra_info"]["well_formed"] == 0.0
         assert math.isnan(result["reward_extra_info"]["agreement"])

@@ -3,6 +3,7 @@
 import pytest
 
 from verl_rzero.methods import plan
+from verl_rzero.methods.policies import trains
 from verl_rzero.settings import Settings, load, schema
 
 
@@ -60,8 +61,8 @@ def test_what_looks_back_reads_the_rounds_before():
 
 def test_a_frozen_challenger_trains_only_in_its_rounds():
     settings = load(["challenger.train_rounds=1"])
-    assert [plan.trains(settings, "challenger", t) for t in (1, 2, 3)] == [True, False, False]
-    assert [plan.trains(settings, "solver", t) for t in (1, 2, 3)] == [True, True, True]
+    assert [trains(settings, "challenger", t) for t in (1, 2, 3)] == [True, False, False]
+    assert [trains(settings, "solver", t) for t in (1, 2, 3)] == [True, True, True]
     sizes = {stage.id: stage.size for stage in plan.plan(settings)}
     assert sizes["round_2/challenger"] == "not trained"
     assert sizes["round_1/challenger"] != "not trained"
@@ -106,7 +107,7 @@ def test_inputs_come_before_what_is_made_from_them():
 def test_a_setting_changes_the_hash_of_the_stages_that_depend_on_it(override, changed):
     before, after = load([]), load([override])
     stages = plan.plan(load(["rounds=1"]))
-    differing = {s.kind for s in stages if plan.settings_hash(s, before) != plan.settings_hash(s, after)}
+    differing = {s.kind.name for s in stages if plan.settings_hash(s, before) != plan.settings_hash(s, after)}
     assert differing == changed
 
 
@@ -143,5 +144,5 @@ def test_stages_that_follow_training_share_its_process_on_a_cpu():
 
 def test_a_stage_that_continues_alone_has_its_own_process():
     settings = load(["rounds=1"])
-    left = [stage for stage in plan.plan(settings) if stage.kind in ("questions", "votes")]
+    left = [stage for stage in plan.plan(settings) if stage.kind.name in ("questions", "votes")]
     assert [len(group) for group in plan.in_one_process(left, settings)] == [1, 1]

@@ -21,15 +21,29 @@ SENSIBLE = {
     "small": ("1gpu", "8gpu"),
     "qwen3_4b_base": ("8gpu",),
     "qwen3_8b_base": ("8gpu",),
+    "ttrl_tiny": ("cpu", "1gpu", "8gpu"),
+    "ttrl_qwen2_5_math_1_5b": ("1gpu", "8gpu"),
+    "ttrl_qwen2_5_math_7b": ("8gpu",),
+    "ttrl_qwen3_4b_base": ("8gpu",),
 }
+
+
+def roles(model: str) -> tuple[str, ...]:
+    return ("solver",) if model.startswith("ttrl_") else ("challenger", "solver")
+
+
+def method_of(model: str) -> str:
+    return "ttrl" if model.startswith("ttrl_") else "paper"
+
+
 COMBINATIONS = [(model, hardware) for model, several in SENSIBLE.items() for hardware in several]
-JOBS = [(model, hardware, role) for model, hardware in COMBINATIONS for role in ("challenger", "solver")]
+JOBS = [(model, hardware, role) for model, hardware in COMBINATIONS for role in roles(model)]
 ON_GPUS = [job for job in JOBS if job[1] != "cpu"]
 
 
 @functools.cache
 def loaded(model: str, hardware: str) -> Settings:
-    return settings.load([f"model={model}", f"hardware={hardware}"])
+    return settings.load([f"model={model}", f"hardware={hardware}", f"method={method_of(model)}"])
 
 
 @functools.cache
@@ -64,8 +78,11 @@ def test_every_shipped_recipe_is_looked_at_here():
 
 @pytest.mark.parametrize("method", compose.choices("method"))
 def test_every_method_fits_every_model(method):
+    ttrl = method.startswith("ttrl")
     for model in SENSIBLE:
-        assert settings.load([f"model={model}", f"method={method}", "hardware=cpu"]).model.name == model
+        if ttrl or not model.startswith("ttrl_"):
+            given = [f"data={__file__}"] if ttrl else []
+            assert settings.load([f"model={model}", f"method={method}", "hardware=cpu", *given]).model.name == model
 
 
 # What the recipes for the paper's models claim to be: R-Zero (arXiv 2508.05004) and, where it is silent, its authors'
@@ -109,12 +126,6 @@ CHALLENGER = {
     "reward.reward_model.rollout.tensor_model_parallel_size": 2,
     "verl_rzero.votes": 10,
     "verl_rzero.answer_tokens": 4096,
-    "verl_rzero.challenger.uncertainty": "paper",
-    "verl_rzero.challenger.repetition_weight": 1.0,
-    "verl_rzero.challenger.repetition_threshold": 0.5,
-    "verl_rzero.challenger.repetition_tokens": "whitespace",
-    "verl_rzero.challenger.invalid_reward": 0.0,
-    "verl_rzero.challenger.floor": 0.0,
 }
 SOLVER = {
     "actor_rollout_ref.rollout.n": 5,
@@ -138,6 +149,10 @@ def test_the_paper_s_models_train_with_the_paper_s_numbers(model, role, own):
 @pytest.mark.parametrize("model", PAPER)
 def test_the_paper_s_dataset_and_rounds(model):
     asked = loaded(model, "8gpu")
+    challenger = asked.challenger
+    assert (challenger.uncertainty, challenger.invalid_reward, challenger.floor) == ("paper", 0.0, 0.0)
+    assert (challenger.repetition_weight, challenger.repetition_threshold) == (1.0, 0.5)
+    assert challenger.repetition_tokens == "whitespace"
     assert (asked.rounds, asked.candidates, asked.votes, asked.band) == (3, 8000, 10, (0.25, 0.75))
     assert (asked.sampling.questions.temperature, asked.sampling.questions.top_p) == (1.0, 0.95)
     assert asked.model.path == {"qwen3_4b_base": "Qwen/Qwen3-4B-Base", "qwen3_8b_base": "Qwen/Qwen3-8B-Base"}[model]
@@ -245,3 +260,25 @@ def test_verl_accepts_every_job(tmp_path):
     )  # fmt: skip
     assert [line for line in done.stdout.splitlines() if line.startswith("REFUSED")] == []
     assert f"LOOKED AT {len(JOBS)}" in done.stdout, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("model", ["ttrl_qwen2_5_math_1_5b", "ttrl_qwen2_5_math_7b", "ttrl_qwen3_4b_base"])
+def test_ttrl_trains_with_its_paper_s_numbers(model):
+    """arXiv 2504.16084, section 3.1 and examples/ttrl: 64 votes, 32 trained on, 8 questions a step, 1 in an update."""
+    asked, config = loaded(model, "8gpu"), job(model, "8gpu", "solver")
+    assert (asked.ttrl.votes, asked.ttrl.vote_by, asked.data, asked.rounds) == (64, "equality", "math500", 1)
+    expected = {
+        "actor_rollout_ref.rollout.n": 32,
+        "data.train_batch_size": 8,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 1,
+        "actor_rollout_ref.actor.optim.lr": 5e-7,
+        "actor_rollout_ref.actor.optim.lr_scheduler_type": "cosine",
+        "actor_rollout_ref.actor.optim.lr_warmup_steps_ratio": 0.03,
+        "actor_rollout_ref.actor.use_kl_loss": True,
+        "actor_rollout_ref.rollout.temperature": 0.6 if "qwen3" in model else 1.0,
+        "actor_rollout_ref.rollout.response_length": 3072,
+        "trainer.total_training_steps": 625,
+        "reward.reward_manager.name": "AnswerManager",
+    }
+    assert {key: value(config, key) for key in expected} == expected
+    assert asked.model.prompt_tokens + asked.model.question_tokens + asked.model.answer_tokens == 4096  # their context

@@ -9,8 +9,7 @@ from verl_rzero.base.errors import UserError
 from verl_rzero.base.files import write_json
 from verl_rzero.data import outputs, records
 from verl_rzero.data.records import SolverRow, VotedQuestion
-from verl_rzero.methods import inputs
-from verl_rzero.run import stage
+from verl_rzero.methods import inputs, training, work
 
 
 def voted(number: int, agreeing: int, label: str = "7", truth: str | None = "7") -> VotedQuestion:
@@ -44,7 +43,7 @@ def prepared(run: Path, overrides: list[str], questions: list[VotedQuestion]) ->
 def test_curation_keeps_the_band_and_counts_the_rest(tmp_path):
     questions = [voted(0, 5), voted(1, 10), voted(2, 2), voted(3, 7, truth="8"), voted(4, 3)]
     here = prepared(tmp_path, ["solver.batch_size=2", "solver.minibatch_size=1"], questions)
-    result = stage.curate(here)
+    result = work.curation(here)
     # kept: agreement .5, .7, .3, of which .7 has the wrong label
     assert result == {
         "kept": 3, "rejected": {"above_band": 1, "below_band": 1}, "kept_agreement": 0.5, "kept_label_accuracy": 2 / 3,
@@ -58,20 +57,20 @@ def test_curation_keeps_the_band_and_counts_the_rest(tmp_path):
 def test_too_few_stops_with_what_to_change(tmp_path):
     here = prepared(tmp_path, ["too_few=stop"], [voted(0, 5), voted(1, 10)])
     with pytest.raises(UserError, match=r"1 questions are left .*solver.batch_size=64.*above_band': 1.*too_few=shrink"):
-        stage.curate(here)
+        work.curation(here)
 
 
 def test_too_few_repeat_fills_one_batch(tmp_path):
     questions = [voted(i, 5) for i in range(3)]
     here = prepared(tmp_path, ["too_few=repeat", "solver.batch_size=8", "solver.minibatch_size=4"], questions)
-    assert stage.curate(here)["kept"] == 3
+    assert work.curation(here)["kept"] == 3
     rows = records.read(tmp_path / "round_1/curation/solver_train.parquet", SolverRow)
     assert [row.extra_info["id"] for row in rows] == [0, 1, 2] * 3  # 9 rows, at least one batch of 8
 
 
 def test_nothing_kept_always_stops(tmp_path):
     with pytest.raises(UserError, match="0 questions are left"):
-        stage.curate(prepared(tmp_path, ["too_few=repeat"], [voted(0, 10)]))
+        work.curation(prepared(tmp_path, ["too_few=repeat"], [voted(0, 10)]))
 
 
 @pytest.mark.parametrize(
@@ -79,8 +78,8 @@ def test_nothing_kept_always_stops(tmp_path):
     [(100, (64, 32)), (64, (64, 32)), (50, (32, 32)), (40, (32, 32)), (20, (20, 20))],
 )
 def test_a_batch_fits_its_data(rows, expected):
-    asked = settings.load(["solver.batch_size=64", "solver.minibatch_size=32"])
-    job = stage._fitting(asked, "solver", rows).solver
+    asked = settings.load(["solver.batch_size=64", "solver.minibatch_size=32", "too_few=shrink"])
+    job = training.fitting(asked, "solver", rows).solver
     assert (job.batch_size, job.minibatch_size) == expected
 
 
@@ -90,9 +89,15 @@ def test_models_of_the_rounds(tmp_path):
         write_json(tmp_path / name / "result.json", {"model": model})
     settings.save(settings.load([]), tmp_path / "settings.yaml")
     first, second = inputs.StageInputs(tmp_path, "round_1/votes"), inputs.StageInputs(tmp_path, "round_2/challenger")
-    assert first.model_before("solver") == tmp_path / "base/model/model"
-    assert second.model_before("solver") == tmp_path / "round_1/solver/model"
-    assert second.model_before("challenger") == "elsewhere"
+    assert first.model("solver") == tmp_path / "base/model/model"
+    assert second.model("solver") == tmp_path / "round_1/solver/model"
+    assert second.model("challenger") == "elsewhere"
+
+
+def test_only_shrink_makes_batches_smaller():
+    asked = settings.load(["solver.batch_size=64", "too_few=stop"])
+    with pytest.raises(UserError, match=r"20 questions are fewer than one batch \(solver.batch_size=64\)"):
+        training.fitting(asked, "solver", 20)
 
 
 def test_model_hash_follows_the_weights(tmp_path):

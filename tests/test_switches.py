@@ -11,7 +11,7 @@ from verl_rzero.data import anchors, records
 from verl_rzero.data.records import Question, VotedQuestion
 from verl_rzero.engine import asking, jobs
 from verl_rzero.engine.processes import RUN_VARIABLE
-from verl_rzero.methods import inputs
+from verl_rzero.methods import inputs, work
 from verl_rzero.rules import curation, prompts, solver_data
 from verl_rzero.rules.repetition import cluster_shares, shares_with_memory
 from verl_rzero.rules.reward import challenger_reward
@@ -209,8 +209,8 @@ def test_the_reference_is_the_base_model_where_asked():
 
 
 def test_the_challenger_remembers_only_with_scope_rounds():
-    assert config("challenger").memory_file is None
-    assert config("challenger", "challenger.repetition_scope=rounds").memory_file == "s/x/earlier_questions.json"
+    assert not work.remembers(settings.load([]))
+    assert work.remembers(settings.load(["challenger.repetition_scope=rounds"]))
 
 
 def test_the_memory_holds_as_much_of_each_round(tmp_path):

@@ -13,6 +13,7 @@ from verl_rzero.base.errors import UserError
 from verl_rzero.data import run_dir
 from verl_rzero.engine import jobs
 from verl_rzero.methods import plan
+from verl_rzero.methods.kinds import Stage
 from verl_rzero.settings import Settings, load
 from verl_rzero.watch import report, tracking
 
@@ -39,20 +40,20 @@ def write_lines(path: Path, rows: list[dict]) -> None:
         file.write("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def steps_of(stage: plan.Stage, factor: float = 1.0, up_to: int = 2) -> tuple[list[dict], list[dict]]:
+def steps_of(stage: Stage, factor: float = 1.0, up_to: int = 2) -> tuple[list[dict], list[dict]]:
     """What the trainer and verl write of the first steps of a training stage."""
-    steps = RESULTS[stage.kind]["steps"][:up_to]
+    steps = RESULTS[stage.kind.name]["steps"][:up_to]
     ours = [{"time": 1000.0 + row["step"], **row, "kl": row["kl"] * factor} for row in steps]
     verls = [{"step": row["step"], "data": {"actor/lr": factor, "rzero/kl": 9.0, "odd": None}} for row in steps]
     return ours, verls
 
 
-def work(stage: plan.Stage, run: Path, settings: Settings, tracker: tracking.Tracker) -> None:
+def work(stage: Stage, run: Path, settings: Settings, tracker: tracking.Tracker) -> None:
     """A stage from its start to its end, its training steps one by one."""
     here = stage.directory(run)
     run_dir.start_stage(here)
     tracker.start(stage)
-    if stage.kind in ("challenger", "solver"):
+    if stage.kind.name in ("challenger", "solver"):
         for ours, verls in zip(*steps_of(stage), strict=True):
             write_lines(here / tracking.METRICS, [ours])
             write_lines(here / jobs.VERL_METRICS, [verls])
@@ -60,9 +61,9 @@ def work(stage: plan.Stage, run: Path, settings: Settings, tracker: tracking.Tra
     end(stage, run, settings, tracker)
 
 
-def end(stage: plan.Stage, run: Path, settings: Settings, tracker: tracking.Tracker) -> None:
+def end(stage: Stage, run: Path, settings: Settings, tracker: tracking.Tracker) -> None:
     here = stage.directory(run)
-    (here / run_dir.RESULT).write_text(json.dumps(RESULTS[stage.kind]))
+    (here / run_dir.RESULT).write_text(json.dumps(RESULTS[stage.kind.name]))
     run_dir.finish_stage(here, run_dir.Manifest(stage.id, "", {}, [], 0, {}, "", {}, "", "", 7.0))
     tracker.finish(stage, report.write(run, settings))
 

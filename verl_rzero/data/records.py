@@ -1,7 +1,7 @@
 """The records that flow between the stages; a record's fields are the columns of its parquet file, in order.
 
 `questions.parquet` holds `Question`, `votes.parquet` `VotedQuestion`, `decisions.parquet` `Decision`,
-`solver_train.parquet` `SolverRow`, and `answers.parquet` `Answered`.
+`solver_train.parquet` `SolverRow`, `prompts.parquet` `PromptRow`, and `answers.parquet` `Answered`.
 """
 
 import os
@@ -68,6 +68,17 @@ class SolverRow:
 
 
 @dataclass(frozen=True)
+class PromptRow:
+    """One prompt without a label in verl's dataset format: a Challenger's, or a question whose answers label it."""
+
+    data_source: str
+    prompt: list[dict[str, str]]  # messages: {"role", "content"}
+    ability: str
+    reward_model: dict[str, str | None]  # {"style": "rule", "ground_truth": None}: verl wants the column
+    extra_info: dict[str, int]  # {"index": the row's number}
+
+
+@dataclass(frozen=True)
 class Answered:
     """One benchmark question with its replies: the greedy one, then the k sampled ones (lists have length 1 + k)."""
 
@@ -81,7 +92,7 @@ class Answered:
     judged: list[str | None]  # "right", "wrong" or "failed" of a judge; None where it wasn't asked
 
 
-Record = TypeVar("Record", Question, VotedQuestion, Decision, SolverRow, Answered)
+Record = TypeVar("Record", Question, VotedQuestion, Decision, SolverRow, PromptRow, Answered)
 
 
 def columns(kind: type) -> list[str]:
@@ -103,6 +114,8 @@ def schema(kind: type) -> "pyarrow.Schema":
         "reward_model": pa.struct([("style", text), ("ground_truth", text)]),
         "extra_info": pa.struct([("index", whole), ("id", whole), ("round", whole), ("agreement", real)]),
     }  # fmt: skip
+    if kind is PromptRow:
+        types["extra_info"] = pa.struct([("index", whole)])
     return pa.schema([(name, types.get(name, text)) for name in columns(kind)])
 
 

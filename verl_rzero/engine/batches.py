@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,13 +22,15 @@ from verl import DataProto
 
 from verl_rzero.engine import rollouts
 from verl_rzero.engine.rollouts import Sample
+from verl_rzero.engine.samplers import Sampler, Trajectory
 from verl_rzero.rules.prompts import render
 
-CARRIED = ("raw_prompt", "data_source", "reward_model")  # dataset columns that later steps of verl read
+CARRIED = ("raw_prompt", "data_source", "reward_model", "index")
+"""Dataset columns that later steps read: verl's, and the row's number in its file."""
 
 
 class BatchRollouts:
-    """Samples `rollout.n` responses for each prompt of a step on all servers.
+    """Stores the trajectories that a sampler makes of each step's prompts.
 
     Args:
         config: the job's verl config.
@@ -35,9 +38,17 @@ class BatchRollouts:
         servers: Ray handles of `rollouts.StreamingServer`s.
         reward_workers: verl's reward-loop workers, or None when the reward is computed after sampling (colocated
             reward model).
+        sampler: which responses are sampled and which are stored.
     """
 
-    def __init__(self, config: Any, tokenizer: Any, servers: Sequence[Any], reward_workers: Sequence[Any] | None):
+    def __init__(
+        self,
+        config: Any,
+        tokenizer: Any,
+        servers: Sequence[Any],
+        reward_workers: Sequence[Any] | None,
+        sampler: Sampler,
+    ):
         rollout = config.actor_rollout_ref.rollout
         self.n = rollout.n
         self.sampling = {
@@ -50,6 +61,7 @@ class BatchRollouts:
         self.tokenizer = tokenizer
         self.servers = servers
         self.reward_workers = None if reward_workers is None else itertools.cycle(reward_workers)
+        self.sampler = sampler
         self.seconds: dict[str, float] = {}
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -74,10 +86,22 @@ class BatchRollouts:
             self._error = error
 
     async def _fill(self, prompts: TensorDict) -> None:
-        start = time.perf_counter()
         rows = [{key: _item(prompts[key], i) for key in ("uid", *CARRIED)} for i in range(len(prompts))]
+        self.seconds = {"rollout": 0.0, "reward": 0.0, "store": 0.0}
+
+        async def ask(n: int) -> list[Trajectory]:
+            return await self._sampled(rows, n)
+
+        trajectories = await self.sampler(ask)
+        start = time.perf_counter()
+        self._store(rows, trajectories, int(_item(prompts["global_steps"], 0)))
+        self.seconds["store"] += time.perf_counter() - start
+
+    async def _sampled(self, rows: list[dict[str, Any]], n: int) -> list[Trajectory]:
+        """n responses to each row's prompt, scored by the reward workers as soon as they end, in the order of rows."""
+        start = time.perf_counter()
         prompt_ids = [render(self.tokenizer, row["raw_prompt"]) for row in rows]
-        requests = [ids for ids in prompt_ids for _ in range(self.n)]
+        requests = [ids for ids in prompt_ids for _ in range(n)]
         samples: list[Sample | None] = [None] * len(requests)
         rewards: list[tuple[list[int], Any]] = []
         first_reward = start
@@ -87,34 +111,37 @@ class BatchRollouts:
             if self.reward_workers is not None:
                 first_reward = first_reward if rewards else time.perf_counter()
                 where = [sample.prompt for sample in ended]
-                data = reward_input(
-                    [requests[i] for i in where], [s.ids for s in ended], [rows[i // self.n] for i in where]
-                )
+                data = reward_input([requests[i] for i in where], [s.ids for s in ended], [rows[i // n] for i in where])
                 rewards.append((where, next(self.reward_workers).compute_score_batch.remote(data)))
         rolled_out = time.perf_counter()
-        results: list[dict[str, Any]] = [{}] * len(requests)
+        results: list[dict[str, Any] | None] = [None] * len(requests)
         for where, reference in rewards:
             for i, result in zip(where, await reference, strict=True):
                 results[i] = result
-        rewarded = time.perf_counter()
-        self._store(
-            rows, requests, [s for s in samples if s is not None], results, int(_item(prompts["global_steps"], 0))
-        )
-        self.seconds = {
-            "rollout": rolled_out - start,
-            "reward": rewarded - first_reward,  # runs beside the rollout, from the first sample that ended
-            "store": time.perf_counter() - rewarded,
-        }
+        self.seconds["rollout"] += rolled_out - start
+        self.seconds["reward"] += time.perf_counter() - first_reward  # beside the rollout, from its first end
+        return [
+            Trajectory(i // n, ids, sample, result)
+            for i, (ids, sample, result) in enumerate(zip(requests, samples, results, strict=True))
+            if sample is not None
+        ]
 
-    def _store(
-        self, rows: list[dict], requests: list[list[int]], samples: list[Sample], results: list[dict], global_steps: int
-    ) -> None:
+    def _store(self, rows: list[dict[str, Any]], trajectories: Sequence[Trajectory], global_steps: int) -> None:
         """Write the batch to TransferQueue in the layout of verl's AgentLoopWorkerTQ, then mark its prompts as
         finished.
+
+        Raises:
+            ValueError: a prompt has more or fewer trajectories than the job's rollout.n.
         """
+        count = Counter(trajectory.row for trajectory in trajectories)
+        if wrong := {row for row in range(len(rows)) if count[row] != self.n}:
+            raise ValueError(f"prompts {sorted(wrong)} have not {self.n} trajectories each, as rollout.n says")
+        place: Counter[int] = Counter()
         keys, tags = [], []
-        for i, (ids, sample) in enumerate(zip(requests, samples, strict=True)):
-            keys.append(f"{rows[i // self.n]['uid']}_{i % self.n}_0")
+        for trajectory in trajectories:
+            ids, sample = trajectory.prompt_ids, trajectory.sample
+            keys.append(f"{rows[trajectory.row]['uid']}_{place[trajectory.row]}_0")
+            place[trajectory.row] += 1
             tags.append(
                 {
                     "status": "success",
@@ -126,6 +153,8 @@ class BatchRollouts:
                     "max_global_steps": sample.weights,
                 }
             )
+        requests = [trajectory.prompt_ids for trajectory in trajectories]
+        samples = [trajectory.sample for trajectory in trajectories]
         responses = [sample.ids for sample in samples]
         whole = [ids + response for ids, response in zip(requests, responses, strict=True)]
         ones = [[1] * len(response) for response in responses]
@@ -141,8 +170,9 @@ class BatchRollouts:
             "finished": torch.tensor([sample.finished for sample in samples]),
         }
         for name in ("uid", *CARRIED):
-            fields[name] = NonTensorStack(*[rows[i // self.n][name] for i in range(len(samples))])
+            fields[name] = NonTensorStack(*[rows[trajectory.row][name] for trajectory in trajectories])
         if self.reward_workers is not None:
+            results = [trajectory.result or {} for trajectory in trajectories]
             scores = [
                 [0.0] * (len(ids) - 1) + [result["reward_score"]]
                 for ids, result in zip(responses, results, strict=True)

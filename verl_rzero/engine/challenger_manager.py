@@ -62,7 +62,7 @@ class ChallengerRewardManager(RewardManagerBase):
         self.session: aiohttp.ClientSession | None = None
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
-        """One rollout -> {"reward_score", "reward_extra_info": {question, agreement, answered}}; agreement is NaN
+        """One rollout -> {"reward_score", "reward_extra_info": {question, well_formed, ...}}; agreement is NaN
         where malformed.
         """
         item = data[0]
@@ -100,8 +100,10 @@ class ChallengerRewardManager(RewardManagerBase):
 
 
 def _result(question: str, agreement: float, answered: float, counts: GradingCounts) -> dict[str, Any]:
-    extra = {"question": question, "agreement": agreement, "answered": answered, **as_columns(counts)}
+    well_formed = not math.isnan(agreement)
+    voted = {"question": question, "well_formed": float(well_formed), "agreement": agreement, "answered": answered}
+    extra = {**voted, **as_columns(counts)}
     return {
-        "reward_score": 0.0 if math.isnan(agreement) else agreement,  # the trainer makes the reward of it
+        "reward_score": agreement if well_formed else 0.0,  # the trainer makes the reward of it
         "reward_extra_info": extra,
     }

@@ -13,23 +13,26 @@ from verl.utils.config import validate_config
 from verl.utils.fs import copy_to_local  # noqa: F401  (imported here so that a warm server has it)
 
 from verl_rzero.engine import rollouts, warm
+from verl_rzero.engine.batch_rewards import BatchReward
 from verl_rzero.engine.batches import BatchRollouts
-from verl_rzero.engine.trainer import ChallengerTrainer, SelfPlayTrainer, SolverTrainer
+from verl_rzero.engine.samplers import Sampler
+from verl_rzero.engine.trainer import SelfPlayTrainer
 
-TRAINERS: dict[str, type[SelfPlayTrainer]] = {"challenger": ChallengerTrainer, "solver": SolverTrainer}
 
-
-def run(config: Any) -> SelfPlayTrainer:
-    """Train as `config` says (`jobs.verl_config`). The engines of the trainer that is returned are still up."""
+def run(config: Any, sampler: Sampler, batch_reward: BatchReward) -> SelfPlayTrainer:
+    """Train as `config` says (`jobs.verl_config`), on what `sampler` makes of each step's prompts and with the rewards
+    that `batch_reward` makes of the whole. The engines of the trainer that is returned are still up.
+    """
     validate_config(config=config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
     start_ray(config.ray_kwargs.ray_init, get_ppo_ray_runtime_env(config)["env_vars"] | {"TRANSFER_QUEUE_ENABLE": "1"})
     rollouts.register()
     config.transfer_queue.enable = True
     OmegaConf.resolve(config)
     tq.init(config.transfer_queue)
-    trainer = TRAINERS[config.verl_rzero.role](config)
+    trainer = SelfPlayTrainer(config, batch_reward)
     trainer.init()
-    trainer.fit(BatchRollouts(config, trainer.tokenizer, trainer.rollout_servers(), trainer.get_reward_handles()))
+    servers, reward_workers = trainer.rollout_servers(), trainer.get_reward_handles()
+    trainer.fit(BatchRollouts(config, trainer.tokenizer, servers, reward_workers, sampler))
     return trainer
 
 

@@ -16,8 +16,6 @@ from verl_rzero.settings import Challenger, Settings, Solver
 
 OUR_LOGGERS = ("tensorboard", "wandb")
 VERL_METRICS = "verl_metrics.jsonl"
-MEMORY = "earlier_questions.json"
-"""In a Challenger's stage: the questions of earlier rounds that its penalty remembers (repetition_scope=rounds)."""
 
 
 def verl_config(
@@ -48,7 +46,7 @@ def verl_config(
     ours = [
         _common(settings, job, model, train_file, stage_dir),
         {"verl_rzero": {"reference_model": str(base) if job.reference == "base" else None}},
-        _challenger(settings, solver, Path(stage_dir)) if role == "challenger" else _solver(settings),
+        _challenger(settings, solver) if role == "challenger" else _solver(settings),
     ]
     if settings.hardware.device == "cpu":
         ours.append(_cpu(settings, role))
@@ -162,7 +160,7 @@ def _loggers(settings: Settings) -> list[str]:
     return others if len(others) == len(settings.logger) else list(dict.fromkeys([*others, "file"]))
 
 
-def _challenger(settings: Settings, solver: Any, stage_dir: Path) -> dict[str, Any]:
+def _challenger(settings: Settings, solver: Any) -> dict[str, Any]:
     """The frozen Solver, served by verl as a generative reward model, and our reward manager that asks it."""
     hardware = settings.hardware
     return {
@@ -194,20 +192,18 @@ def _challenger(settings: Settings, solver: Any, stage_dir: Path) -> dict[str, A
             "unanswered": settings.unanswered,
             "question_box": settings.question_box,
             "ill_posed_share": settings.curation.ill_posed_share,
-            "memory_file": str(stage_dir / MEMORY) if settings.challenger.repetition_scope == "rounds" else None,
             "answer_tokens": settings.model.answer_tokens,
             "prompts": dataclasses.asdict(settings.prompts),
             "sampling": dataclasses.asdict(settings.sampling.votes),
-            "challenger": {
-                key: value for key, value in dataclasses.asdict(settings.challenger).items() if key != "verl"
-            },
         },
     }
 
 
 def _solver(settings: Settings) -> dict[str, Any]:
+    """A manager that compares with the row's label, or one that only reads answers, which then vote."""
+    name = "AnswerManager" if settings.algorithm == "ttrl" else "SolverRewardManager"
     return {
-        "reward": {"reward_manager": _manager("verl_rzero.engine.solver_manager", "SolverRewardManager")},
+        "reward": {"reward_manager": _manager("verl_rzero.engine.solver_manager", name)},
         "verl_rzero": {"format_weight": settings.solver.format_weight},
     }
 

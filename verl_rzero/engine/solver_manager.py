@@ -1,5 +1,7 @@
-"""The Solver's reward manager: 1 if the boxed answer equals the pseudo-label, else 0 (R-Zero, arXiv 2508.05004,
-Solver training). With a format weight w, as in the authors' scripts, (1 - w) x that + w x a format of their own.
+"""The Solver's reward managers.
+
+On pseudo-labels: 1 if the boxed answer equals the label, else 0 (R-Zero, arXiv 2508.05004, Solver training). With
+a format weight w, as in the authors' scripts, (1 - w) x that + w x a format of their own.
 """
 
 import asyncio
@@ -37,6 +39,21 @@ class SolverRewardManager(RewardManagerBase):
         reward = float(right) if w == 0 else (1 - w) * right + w * has_format(text)
         extra = {"answered": float(answer is not None), "right": float(right), **as_columns(tally.counts)}
         return {"reward_score": reward, "reward_extra_info": extra}
+
+
+class AnswerManager(RewardManagerBase):
+    """`reward.reward_manager` of a job whose sampler rewards a group's answers: it only reads the answer."""
+
+    def __init__(self, config: Any, tokenizer: Any, compute_score: Any = None, **_: Any) -> None:
+        super().__init__(config, tokenizer, compute_score)
+
+    async def run_single(self, data: DataProto) -> dict[str, Any]:
+        """One rollout -> {"reward_score": 0.0, "reward_extra_info": {answer: text or None}}; then the group votes."""
+        item = data[0]
+        responses = item.batch["responses"]
+        length = int(item.batch["attention_mask"][-responses.shape[-1] :].sum())
+        text = self.tokenizer.decode(responses[:length], skip_special_tokens=True)
+        return {"reward_score": 0.0, "reward_extra_info": {"answer": last_boxed(text)}}
 
 
 def has_format(text: str) -> bool:

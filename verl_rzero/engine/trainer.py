@@ -1,14 +1,15 @@
-"""verl's synchronous PPO trainer with three additions: batched rollouts, the Challenger's batch-wide reward, and a
-metrics file.
+"""verl's synchronous PPO trainer with its hooks filled: batched rollouts, rewards that need the whole batch, a metrics
+file, and no columns sent that a pass doesn't read.
 
-`fit` of stock verl stays the loop; these classes only fill its hooks.
+`fit` of stock verl stays the loop. Overridden here are on_train_begin and on_sample_begin, which verl means for that,
+and private methods, which `guards.py` checks at the start of a job: _init_resource_pool_mgr, _compute_ref_log_prob,
+_update_actor, _compute_advantage, _compute_metrics.
 """
 
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,13 @@ from verl.trainer.ppo.v1 import PPOTrainerSync
 from verl.utils.debug import marked_timer
 
 from verl_rzero.base.progress import Progress
+from verl_rzero.engine.batch_rewards import BatchReward
 from verl_rzero.engine.batches import BatchRollouts
 from verl_rzero.engine.worker import self_play_worker
 from verl_rzero.grading.counts import COLUMNS, step_metrics
-from verl_rzero.rules.repetition import shares_with_memory
-from verl_rzero.rules.reward import challenger_reward
-from verl_rzero.rules.uncertainty import uncertainty_reward
 
 POLL_S = 0.05  # verl's replay buffer asks every 2 s whether a batch is complete; ours is complete before it asks
-VERL_METRICS = {
+METRIC_NAMES = {
     "actor/kl_loss": "kl",
     "actor/kl_coef": "kl_weight",
     "actor/pg_loss": "policy_loss",
@@ -62,11 +61,9 @@ MODEL_INPUT = ["prompts", "responses", "response_mask", "loss_mask", "input_ids"
 class SelfPlayTrainer(PPOTrainerSync):
     """GRPO on stock verl; writes one JSON line a step to `<stage>/metrics.jsonl` and keeps the stage's progress."""
 
-    reads: tuple[str, ...] = ()
-    """Columns that the reward manager returns and `_look_at` wants."""
-
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, batch_reward: BatchReward) -> None:
         super().__init__(config)
+        self.batch_reward = batch_reward
         self.replay_buffer.poll_interval = POLL_S
         self.stage_dir = Path(config.verl_rzero.stage_dir)
         self.records: list[dict[str, float]] = []
@@ -111,8 +108,10 @@ class SelfPlayTrainer(PPOTrainerSync):
         weighted = OmegaConf.select(self.config, "algorithm.rollout_correction.rollout_is")
         if isinstance(self.agent_loop_manager, BatchRollouts) and not weighted:
             batch.fields = columns
-        yield
-        batch.fields = None
+        try:
+            yield
+        finally:
+            batch.fields = None
 
     def rollout_seconds(self) -> dict[str, float]:
         """Seconds of the last batch: `rollout` to the last sample's end, `vote` (Challenger) or `grading` beside it."""
@@ -123,20 +122,21 @@ class SelfPlayTrainer(PPOTrainerSync):
         seconds = {"rollout": manager.seconds["rollout"], "store": manager.seconds["store"]}
         return seconds | ({} if manager.reward_workers is None else {reward: manager.seconds["reward"]})
 
-    def _look_at(self, batch: Any, columns: dict[str, list[Any]], metrics: dict) -> None:
-        """Metrics of the rewards, and their last changes, while the whole batch is there and before the advantage."""
-        raise NotImplementedError
-
     def _compute_advantage(self, batch: Any, metrics: dict) -> Any:
-        columns = self._columns(batch, (*self.reads, *COLUMNS))
+        """The batch's rewards, while all of it is there and before the advantage, and what they were made of."""
+        columns = self._columns(batch, (*self.batch_reward.reads, *COLUMNS))
         metrics |= step_metrics([columns[name] for name in COLUMNS])
-        self._look_at(batch, columns, metrics)
+        with marked_timer("penalty", self.timing_raw):
+            judged = self.batch_reward(columns, self.global_steps)
+        if judged.reward_B is not None:
+            self._replace_rewards(batch, judged.reward_B)
+        metrics |= {f"rzero/{name}": value for name, value in judged.numbers.items()}
         return super()._compute_advantage(batch, metrics)
 
     def _compute_metrics(self, batch: Any, metrics: dict, timing_raw: dict, global_steps: int, epoch: int) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
         record = {"step": global_steps, "reward_mean": float(metrics["critic/rewards/mean"])}
-        record |= {name: float(metrics[key]) for key, name in VERL_METRICS.items() if key in metrics}
+        record |= {name: float(metrics[key]) for key, name in METRIC_NAMES.items() if key in metrics}
         record |= {f"seconds_{name}": value for name, value in self.rollout_seconds().items()}
         record |= {
             key.removeprefix("rzero/"): float(value) for key, value in metrics.items() if key.startswith("rzero/")
@@ -150,93 +150,6 @@ class SelfPlayTrainer(PPOTrainerSync):
         """Non-tensor columns of the batch from TransferQueue, in the order of its keys."""
         data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=list(names))
         return {name: [item.data if isinstance(item, NonTensorData) else item for item in data[name]] for name in names}
-
-
-class SolverTrainer(SelfPlayTrainer):
-    """GRPO on pseudo-labels."""
-
-    reads = ("answered", "right")
-
-    def _look_at(self, batch: Any, columns: dict[str, list[Any]], metrics: dict) -> None:
-        metrics["rzero/answered_share"] = float(np.mean(columns["answered"]))
-        metrics["rzero/label_agreement"] = float(np.mean(columns["right"]))
-
-
-class ChallengerTrainer(SelfPlayTrainer):
-    """GRPO on uncertainty minus repetition; the repetition penalty needs the whole batch and is applied just before
-    the advantage.
-    """
-
-    reads = ("question", "agreement", "answered")
-
-    def _look_at(self, batch: Any, columns: dict[str, list[Any]], metrics: dict) -> None:
-        questions, answered = columns["question"], columns["answered"]
-        well_formed_B = np.array([question != "" for question in questions])
-        agreement_B = np.array(columns["agreement"], dtype=np.float64)
-        valid = np.flatnonzero(well_formed_B)
-        with marked_timer("penalty", self.timing_raw):
-            share_B, memory_B = self._shares(questions, valid)
-            reward_B = self._reward(agreement_B, share_B, memory_B, well_formed_B)
-        self._replace_rewards(batch, reward_B)
-        asked = {questions[i] for i in valid}
-        mean = lambda values: float(np.mean(values)) if len(valid) else 0.0  # noqa: E731
-        settings = self.config.verl_rzero.challenger
-        metrics |= {
-            "rzero/uncertainty_mean": mean(
-                uncertainty_reward(agreement_B[valid], settings.uncertainty, **self._form_parameters())
-            ),
-            "rzero/repetition_mean": mean(share_B[valid]),
-            "rzero/memory_mean": mean(memory_B[valid]),
-            "rzero/agreement_mean": mean(agreement_B[valid]),
-            "rzero/answered_share": mean(np.array(answered)[valid]),
-            "rzero/well_formed_share": float(np.mean(well_formed_B)),
-            "rzero/distinct_share": len(asked) / len(questions),
-            "rzero/largest_cluster_share": float(share_B[valid].max(initial=0.0)),
-        }
-
-    def _shares(self, questions: list[str], valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Each text's cluster as a share of the batch, and of the remembered questions (scope rounds)."""
-        settings = self.config.verl_rzero.challenger
-        share_B = np.full(len(questions), 1 / len(questions))  # a malformed text is a cluster of its own
-        memory_B = np.zeros(len(questions))
-        share_B[valid], memory_B[valid] = shares_with_memory(
-            [questions[i] for i in valid],
-            self.memory,
-            settings.repetition_threshold,
-            tokens=settings.repetition_tokens,
-            linkage_method=settings.repetition_linkage,
-            batch_size=len(questions),  # malformed outputs count too
-        )
-        return share_B, memory_B
-
-    def _reward(
-        self, agreement_B: np.ndarray, share_B: np.ndarray, memory_B: np.ndarray, well_formed_B: np.ndarray
-    ) -> np.ndarray:
-        settings = self.config.verl_rzero.challenger
-        return challenger_reward(
-            agreement_B,
-            share_B,
-            well_formed_B,
-            form=settings.uncertainty,
-            repetition_weight=settings.repetition_weight,
-            invalid_reward=settings.invalid_reward,
-            floor=settings.floor,
-            penalise_invalid=settings.repetition_on_invalid,
-            memory_shares_B=memory_B,
-            **self._form_parameters(),
-        )
-
-    def _form_parameters(self) -> dict[str, Any]:
-        """The parameters of the uncertainty form; the random form draws the same numbers again for one step."""
-        ours = self.config.verl_rzero
-        rng = np.random.default_rng([ours.seed, self.global_steps])
-        return {"band": ours.challenger.uncertainty_band, "peak": ours.challenger.uncertainty_peak, "rng": rng}
-
-    @cached_property
-    def memory(self) -> list[str]:
-        """Questions of earlier rounds that repetition is measured against too; none with scope batch."""
-        path = self.config.verl_rzero.memory_file
-        return [] if path is None else list(json.loads(Path(path).read_text(encoding="utf-8")))
 
     def _replace_rewards(self, batch: Any, reward_B: np.ndarray) -> None:
         """Put `reward_B` on each response's last token."""

@@ -8,7 +8,7 @@ from verl_rzero.data import records, run_dir
 from verl_rzero.data.anchors import Anchor
 from verl_rzero.data.anchors import load as load_anchors
 from verl_rzero.data.outputs import model_of
-from verl_rzero.methods import plan
+from verl_rzero.methods.policies import policies
 from verl_rzero.settings import Settings
 
 
@@ -30,9 +30,9 @@ class StageInputs:
         """Directories of the same kind of stage in the rounds before."""
         return [self.run / f"round_{t}" / kind for t in range(1, self.round)]
 
-    def model_before(self, kind: str) -> Path | str:
-        """The model that a stage of this kind starts from in this round (`plan.model_before`)."""
-        return model_of(self.run / plan.model_before(self.settings, self.round, kind))
+    def model(self, role: str) -> Path | str:
+        """The model of a role as it is when this stage begins (`policies.Policy.at`)."""
+        return model_of(self.run / policies(self.settings)[role].at(self.round, self.kind))
 
     @property
     def anchors(self) -> list[Anchor]:

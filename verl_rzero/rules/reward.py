@@ -40,13 +40,41 @@ def challenger_reward(
     Raises:
         ValueError: shapes differ, are not one-dimensional, or a value that is read lies outside its range.
     """
-    agreements = np.asarray(agreements_B, dtype=np.float64)
+    agreements, well_formed = np.asarray(agreements_B, dtype=np.float64), np.asarray(well_formed_B)
+    uncertainty_B = np.zeros(agreements.shape)
+    if agreements.shape == well_formed.shape and well_formed.dtype == np.bool_:
+        uncertainty_B[well_formed] = uncertainty_reward(agreements[well_formed], form, **form_parameters)
+    return less_repetition(
+        uncertainty_B,
+        shares_B,
+        well_formed_B,
+        repetition_weight=repetition_weight,
+        invalid_reward=invalid_reward,
+        floor=floor,
+        penalise_invalid=penalise_invalid,
+        memory_shares_B=memory_shares_B,
+    )
+
+
+def less_repetition(
+    uncertainty_B: ArrayLike,
+    shares_B: ArrayLike,
+    well_formed_B: ArrayLike,
+    *,
+    repetition_weight: float = 1.0,
+    invalid_reward: float = 0.0,
+    floor: float | None = 0.0,
+    penalise_invalid: bool = False,
+    memory_shares_B: ArrayLike | None = None,
+) -> NDArray[np.float64]:
+    """As `challenger_reward`, from uncertainties that are known already; not read where malformed."""
+    uncertainty = np.asarray(uncertainty_B, dtype=np.float64)
     shares = np.asarray(shares_B, dtype=np.float64)
     well_formed = np.asarray(well_formed_B)
-    if agreements.ndim != 1 or not agreements.shape == shares.shape == well_formed.shape:
+    if uncertainty.ndim != 1 or not uncertainty.shape == shares.shape == well_formed.shape:
         raise ValueError(
             "agreements, shares and well_formed must be three lists of one length, "
-            f"got shapes {agreements.shape}, {shares.shape}, {well_formed.shape}"
+            f"got shapes {uncertainty.shape}, {shares.shape}, {well_formed.shape}"
         )
     if well_formed.size and well_formed.dtype != np.bool_:
         raise ValueError(f"well_formed must hold booleans, got {well_formed.dtype}")
@@ -55,10 +83,9 @@ def challenger_reward(
     read = shares if penalise_invalid else shares[well_formed]
     if not all(np.all((part >= 0.0) & (part <= 1.0)) for part in (read, memory[well_formed])):
         raise ValueError("a cluster share must lie in [0, 1]")
-    reward_B = np.full(agreements.shape, float(invalid_reward))
+    reward_B = np.full(uncertainty.shape, float(invalid_reward))
     if penalise_invalid:
         reward_B -= repetition_weight * shares
-    uncertainty = uncertainty_reward(agreements[well_formed], form, **form_parameters)
-    valid = uncertainty - repetition_weight * (shares + memory)[well_formed]
+    valid = uncertainty[well_formed] - repetition_weight * (shares + memory)[well_formed]
     reward_B[well_formed] = valid if floor is None else np.maximum(floor, valid)
     return reward_B

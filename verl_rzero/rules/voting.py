@@ -27,6 +27,11 @@ class Vote:
     answered: int
     classes: tuple[int, ...]
 
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(class, answers in it), the largest first; of one size the one seen first."""
+        return Counter(number for number in self.classes if number >= 0).most_common()
+
 
 def vote(
     answers: Sequence[str | None],
@@ -42,11 +47,20 @@ def vote(
     Raises:
         ValueError: no answers at all, or an unknown denominator.
     """
-    if not answers:
-        raise ValueError("a vote needs at least one answer (None for an unanswered one)")
+    return _counted(answers, _classes(answers, same), denominator)
+
+
+def vote_by_text(answers: Sequence[str | None], *, denominator: Denominator = "all") -> Vote:
+    """As `vote`, but answers are of one class only where their text is the same (the rule of TTRL's authors' code)."""
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(each for each in answers if each is not None))}
+    return _counted(answers, tuple(-1 if each is None else numbers[each] for each in answers), denominator)
+
+
+def _counted(answers: Sequence[str | None], classes: tuple[int, ...], denominator: Denominator) -> Vote:
     if denominator not in ("all", "answered"):
         raise ValueError(f'denominator must be "all" or "answered", got {denominator!r}')
-    classes = _classes(answers, same)
+    if not answers:
+        raise ValueError("a vote needs at least one answer (None for an unanswered one)")
     answered = sum(c >= 0 for c in classes)
     if not answered:
         return Vote(None, 0.0, 0.0, 0, classes)

@@ -21,7 +21,7 @@ from verl_rzero.engine.cluster import check_cluster
 from verl_rzero.evaluation import judge
 from verl_rzero.evaluation import load as evaluation_data
 from verl_rzero.methods import plan
-from verl_rzero.methods.plan import Stage
+from verl_rzero.methods.kinds import Stage
 from verl_rzero.run import oversight
 from verl_rzero.settings import Settings, as_dict, compose, load, machine, schema
 from verl_rzero.watch import report, tracking
@@ -75,7 +75,7 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
         ):
             tracker.catch_up(done, content)
             for group in plan.in_one_process(to_do, settings):
-                if group[0].kind == "challenger" and oversight.stops_early(run, settings):
+                if group[0].kind == plan.method(settings).opens_a_round and oversight.stops_early(run, settings):
                     break
                 do(group, settings, run, command, server, tracker)
         content = report.write(run, settings)
@@ -114,7 +114,7 @@ def do(
     for stage in group:
         run_dir.start_stage(stage.directory(run))
     first = group[0]
-    variables = server.variables(WARM_UP_S if first.kind in plan.WITH_ENGINE else 0.0) if server else {}
+    variables = server.variables(WARM_UP_S if first.kind.uses_engine else 0.0) if server else {}
     keep = frozenset({server.process.pid} if server else ())
     words = command(run, [stage.id for stage in group], variables)
     with processes.running(words, run, first.directory(run) / run_dir.LOG, variables, keep) as process:
@@ -131,7 +131,7 @@ def do(
 
 def manifest(stage: Stage, settings: Settings, here: Path, started: str, seconds: float) -> run_dir.Manifest:
     """How the stage came about; its counts are the single numbers and groups of its result, without the series."""
-    depends = run_dir.chosen_settings(settings, plan.DEPENDS[stage.kind])
+    depends = run_dir.chosen_settings(settings, stage.kind.depends)
     result = read_json(here / run_dir.RESULT)
     return run_dir.Manifest(
         stage=stage.id,
@@ -182,13 +182,10 @@ def check_jobs(settings: Settings, run: Path) -> dict[str, int]:
     Raises UserError for a key below `*.verl` that verl doesn't have.
     """
     here, base = run / "round_1", run / "base/model/model"
-    files = {
-        "challenger": {"train_file": here / "challenger/prompts.parquet", "solver": base},
-        "solver": {"train_file": here / "curation/solver_train.parquet"},
-    }
+    roles = [kind.name for kind in plan.method(settings).kinds if kind.trains]
     configs = {
-        role: jobs.verl_config(settings, role, model=base, stage_dir=here / role, **paths)
-        for role, paths in files.items()
+        role: jobs.verl_config(settings, role, model=base, train_file="none", stage_dir=here / role, solver=base)
+        for role in roles
     }
     return {role: len(schema.flat(compose.plain(config))) for role, config in configs.items()}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from verl_rzero.base.errors import UserError
-from verl_rzero.methods.plan import Stage
+from verl_rzero.methods.kinds import Stage
 from verl_rzero.settings import Settings
 from verl_rzero.watch import choice, monitors, report, tracking
 from verl_rzero.watch.web import page

@@ -28,6 +28,8 @@ from verl_rzero.settings.parts import (
     Sampling,
     SamplingOf,
     Solver,
+    Training,
+    Ttrl,
 )
 from verl_rzero.settings.run_settings import Settings
 from verl_rzero.settings.thresholds import Monitors
@@ -48,6 +50,8 @@ __all__ = [
     "SamplingOf",
     "Settings",
     "Solver",
+    "Training",
+    "Ttrl",
     "as_dict",
     "changed",
     "load",

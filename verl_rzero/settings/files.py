@@ -18,6 +18,13 @@ from verl_rzero.settings.parts import Benchmark
 from verl_rzero.settings.rules import problems
 from verl_rzero.settings.run_settings import OPEN_DICTS, Settings
 
+ADDED_SINCE: dict[str, Any] = {
+    "algorithm": "rzero",
+    "data": None,
+    "ttrl": {"votes": 64, "vote_by": "equality"},
+}
+"""Keys that files of earlier versions don't have, with what those versions did."""
+
 
 def load(overrides: list[str]) -> Settings:
     """Settings of a run from words as on the command line, checked; raises UserError."""
@@ -44,7 +51,7 @@ def _content(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} can't be read: {error}") from error
     if not isinstance(data, dict):
         raise UserError(f"{path} can't be read: it holds no settings.")
-    return data
+    return {**ADDED_SINCE, **data}
 
 
 def changed(settings: Settings, overrides: list[str]) -> Settings:

@@ -13,6 +13,8 @@ LINKAGES = ("average", "complete", "single")
 REPETITION_SCOPES = ("batch", "rounds")
 REFERENCES = ("stage_start", "base")
 DUPLICATES = ("keep", "drop", "drop_across_rounds")
+VOTE_BY = ("equality", "text")
+ALGORITHMS = ("rzero", "ttrl")
 QUESTION_BOX = ("optional", "dataset", "always")
 
 
@@ -47,13 +49,12 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class Challenger:
-    steps: int = field(metadata=doc("GRPO steps a round; 0 leaves the Challenger untrained (the control)", at_least=0))
-    train_rounds: int | None = field(
-        metadata=doc("train it in this many rounds and freeze it after that; null for all", at_least=0)
-    )
+class Training:
+    """A GRPO job, the same for every role: its batch, its update, its rollouts."""
+
+    steps: int = field(metadata=doc("GRPO steps a round; 0 leaves the model as it is", at_least=0))
     batch_size: int = field(metadata=doc("prompts in a step", at_least=1))
-    rollouts: int = field(metadata=doc("questions asked to each prompt: the group that GRPO compares", at_least=2))
+    rollouts: int = field(metadata=doc("responses to each prompt: the group that GRPO compares", at_least=2))
     minibatch_size: int = field(metadata=doc("prompts in one optimizer update", at_least=1))
     lr: float = field(metadata=doc("learning rate", above=0))
     weight_decay: float = field(metadata=doc("AdamW's weight decay", at_least=0))
@@ -66,6 +67,14 @@ class Challenger:
     temperature: float = field(metadata=doc("of the rollouts", above=0))
     top_p: float = field(metadata=doc("of the rollouts", above=0, at_most=1))
     top_k: int = field(metadata=doc("of the rollouts; -1 for all tokens", at_least=-1))
+    verl: dict[str, Any] = field(metadata=doc("any key of verl's own configuration, for this job"))
+
+
+@dataclass(frozen=True)
+class Challenger(Training):
+    train_rounds: int | None = field(
+        metadata=doc("train it in this many rounds and freeze it after that; null for all", at_least=0)
+    )
     uncertainty: str = field(
         metadata=doc("form of the uncertainty reward at agreement p; paper: 1-2|p-1/2|", choices=UNCERTAINTY_FORMS)
     )
@@ -103,26 +112,10 @@ class Challenger:
     )
     invalid_reward: float = field(metadata=doc("reward of a text that holds no well-formed question"))
     floor: float | None = field(metadata=doc("lowest reward of a well-formed question; null for none"))
-    verl: dict[str, Any] = field(metadata=doc("any key of verl's own configuration, for the Challenger's job"))
 
 
 @dataclass(frozen=True)
-class Solver:
-    steps: int = field(metadata=doc("GRPO steps a round", at_least=0))
-    batch_size: int = field(metadata=doc("questions in a step", at_least=1))
-    rollouts: int = field(metadata=doc("answers to each question: the group that GRPO compares", at_least=2))
-    minibatch_size: int = field(metadata=doc("questions in one optimizer update", at_least=1))
-    lr: float = field(metadata=doc("learning rate", above=0))
-    weight_decay: float = field(metadata=doc("AdamW's weight decay", at_least=0))
-    kl: float = field(metadata=doc("weight of the KL loss against the reference", at_least=0))
-    reference: str = field(
-        metadata=doc("model the KL loss is against: that of the stage's start, or base", choices=REFERENCES)
-    )
-    clip_low: float = field(metadata=doc("PPO ratio clip below 1", above=0, at_most=1))
-    clip_high: float = field(metadata=doc("PPO ratio clip above 1", above=0))
-    temperature: float = field(metadata=doc("of the rollouts", above=0))
-    top_p: float = field(metadata=doc("of the rollouts", above=0, at_most=1))
-    top_k: int = field(metadata=doc("of the rollouts; -1 for all tokens", at_least=-1))
+class Solver(Training):
     format_weight: float = field(
         metadata=doc(
             "share of the reward that is given for the form <think>...</think> and a box after it, right or wrong",
@@ -130,7 +123,19 @@ class Solver:
             at_most=1,
         )
     )
-    verl: dict[str, Any] = field(metadata=doc("any key of verl's own configuration, for the Solver's job"))
+
+
+@dataclass(frozen=True)
+class Ttrl:
+    votes: int = field(
+        metadata=doc(
+            "answers to each question whose majority is its label; the first solver.rollouts of them are trained on",
+            at_least=2,
+        )
+    )
+    vote_by: str = field(
+        metadata=doc("what votes together: answers that are equal mathematically, or the same text", choices=VOTE_BY)
+    )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from verl_rzero.base.errors import UserError, refusal
-from verl_rzero.settings.benchmarks import TABLE
+from verl_rzero.settings.benchmarks import TABLE, source
 from verl_rzero.settings.parts import Anchors, Challenger, Evaluation, Hardware, Judge, Model, Solver
 from verl_rzero.settings.run_settings import Settings
 
@@ -15,6 +15,7 @@ def problems(settings: Settings) -> Iterator[UserError]:
     yield from _range_problems(settings)
     yield from _vote_problems(settings)
     yield from _anchor_problems(settings.anchors)
+    yield from _ttrl_problems(settings)
     if settings.curation.replay_share + settings.anchors.share >= 1:
         why = f"anchors.share={settings.anchors.share} and curation.replay_share leave no room for new questions"
         yield refusal("curation.replay_share", settings.curation.replay_share, why, "Write smaller shares.")
@@ -156,3 +157,22 @@ def _anchor_problems(anchors: Anchors) -> Iterator[UserError]:
     elif not anchors.in_prompt and not anchors.share:
         why = "nothing uses it"
         yield refusal("anchors.path", anchors.path, why, "Write anchors.share=0.05 or anchors.in_prompt=3 with it.")
+
+
+def _ttrl_problems(settings: Settings) -> Iterator[UserError]:
+    data, benchmarks, votes = settings.data, settings.evaluation.benchmarks, settings.ttrl.votes
+    if settings.algorithm != "ttrl":
+        if data is not None:
+            yield refusal("data", data, f"algorithm={settings.algorithm} asks its own questions", "Write method=ttrl.")
+        return
+    if data is None:
+        instead = "Write data=<parquet or JSONL file with a column question>, or data=<one of evaluation.benchmarks>."
+        yield refusal("data", data, "there are no questions to train on", instead)
+    elif data in benchmarks and source(data).grader != "math":
+        yield refusal("data", data, "its answers are not numbers to vote on", "Take a benchmark of mathematics.")
+    elif data not in benchmarks and not Path(data).expanduser().is_file():
+        why = f"there is no such file, and no such benchmark ({', '.join(benchmarks) or 'there is none'})"
+        yield refusal("data", data, why, "Write the path of a parquet or JSONL file.")
+    if votes < settings.solver.rollouts:
+        why = f"solver.rollouts={settings.solver.rollouts} of them are trained on"
+        yield refusal("ttrl.votes", votes, why, f"Write ttrl.votes={settings.solver.rollouts} or more.")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from verl_rzero.settings.parts import (
+    ALGORITHMS,
     QUESTION_BOX,
     Anchors,
     Challenger,
@@ -14,6 +15,7 @@ from verl_rzero.settings.parts import (
     Prompts,
     Sampling,
     Solver,
+    Ttrl,
 )
 from verl_rzero.settings.schema import doc
 from verl_rzero.settings.thresholds import Monitors
@@ -25,9 +27,22 @@ OPEN_DICTS = ("challenger.verl", "solver.verl", "hardware.verl")
 @dataclass(frozen=True)
 class Settings:
     run_dir: str = field(metadata=doc("directory of the run; the same command continues what is there"))
-    rounds: int = field(metadata=doc("rounds of Challenger and Solver; 0 only measures the base model", at_least=0))
+    rounds: int = field(metadata=doc("rounds of the algorithm; 0 only measures the base model", at_least=0))
     seed: int = field(metadata=doc("seed of the run", at_least=0))
     dry_run: bool = field(metadata=doc("print the plan, check every job's settings, start nothing"))
+    algorithm: str = field(
+        metadata=doc(
+            "rzero: a Challenger and a Solver in turn; ttrl: a Solver on the majority of its own answers to given "
+            "questions",
+            choices=ALGORITHMS,
+        )
+    )
+    data: str | None = field(
+        metadata=doc(
+            "algorithm ttrl: the questions to train on: a parquet or JSONL file (column question; a column answer is "
+            "only ever used for measuring), or one of evaluation.benchmarks; else null"
+        )
+    )
     votes: int = field(
         metadata=doc("m: answers of the Solver to each question, in the reward and the dataset", at_least=1)
     )
@@ -64,6 +79,7 @@ class Settings:
     prompts: Prompts
     challenger: Challenger
     solver: Solver
+    ttrl: Ttrl
     curation: Curation
     anchors: Anchors
     sampling: Sampling

@@ -5,17 +5,16 @@ be asked again of any run, with other thresholds too. A reading that a stage doe
 doesn't compute it) raises nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from verl_rzero.methods.kinds import stage_id
+from verl_rzero.methods.plan import METHODS
+from verl_rzero.methods.readings import Readings, nothing
 from verl_rzero.settings.thresholds import Monitors
 
-LAST_STEPS = 3
-"""A training stage is judged by the mean over its last steps: a single step is noisy."""
-
 Report = Mapping[str, Any]
-Readings = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -143,98 +142,11 @@ def _entry(alarm: Alarm, stage_id: str, value: float, threshold: float) -> dict[
 def all_readings(report: Report) -> dict[str, Readings]:
     """What there is to judge of each done stage, {stage id: {reading: value}}."""
     found: dict[str, Readings] = {}
-    scores: list[Mapping[str, Any]] = []
-    for where, part in [("base", report["base"]), *((f"round_{part['round']}", part) for part in report["rounds"])]:
-        if part.get("challenger"):
-            found[f"{where}/challenger"] = _of_training(part["challenger"]["steps"])
-        if part.get("questions"):
-            before = found.get(f"round_{part['round'] - 1}/questions")
-            found[f"{where}/questions"] = _of_questions(part["questions"], before)
-        if part.get("votes"):
-            found[f"{where}/votes"] = _of_votes(part["votes"])
-        if part.get("curation"):
-            found[f"{where}/curation"] = _of_curation(part["curation"])
-        if part.get("solver"):
-            found[f"{where}/solver"] = _of_training(part["solver"]["steps"])
-        if part.get("evaluation"):
-            found[f"{where}/evaluation"] = _of_evaluation(part["evaluation"], scores)
-            scores.append(part["evaluation"])
+    before: dict[str, list[Mapping[str, Any]]] = {}
+    kinds = METHODS[report.get("settings", {}).get("algorithm", "rzero")].kinds
+    for number, part in enumerate([report["base"], *report["rounds"]]):
+        for kind in kinds:
+            if kind.readings is not nothing and (result := part.get(kind.name)):
+                found[stage_id(number, kind.name)] = kind.readings(result, before.setdefault(kind.name, []))
+                before[kind.name].append(result)
     return found
-
-
-def _of_training(steps: Sequence[Mapping[str, float]]) -> Readings:
-    """Means over the last steps; `length_change` is against the first step. Nothing for a stage without training.
-
-    A step without a single question says 0 of its answers and of their agreement: no reading.
-    """
-    if not steps:
-        return {}
-    last = steps[-LAST_STEPS:]
-    mean = {key: sum(step[key] for step in last) / len(last) for key in steps[-1] if all(key in step for step in last)}
-    readings: Readings = {
-        key: mean[key] for key in ("well_formed_share", "largest_cluster_share", "kl", "entropy") if key in mean
-    }
-    if "response_cut_off_share" in mean:
-        readings["cut_off_share"] = mean["response_cut_off_share"]
-    if mean.get("well_formed_share") != 0.0:
-        readings |= {"answered_share": mean["answered_share"]} if "answered_share" in mean else {}
-        readings |= _drift(mean["agreement_mean"]) if "agreement_mean" in mean else {}
-    if "response_tokens_mean" in mean:
-        readings["length_change"] = _fold(steps[0]["response_tokens_mean"], mean["response_tokens_mean"])
-    return readings
-
-
-def _of_questions(questions: Mapping[str, Any], before: Readings | None) -> Readings:
-    """`length_change` is against the round before."""
-    generated, well_formed = questions["generated"], questions["well_formed"]
-    readings = {"well_formed_share": well_formed / generated}
-    if well_formed:
-        readings["distinct_share"] = questions["distinct"] / well_formed
-    readings |= {key: questions[key] for key in ("distinct_2", "tokens_mean") if questions.get(key) is not None}
-    if before and "tokens_mean" in before and "tokens_mean" in readings:
-        readings["length_change"] = _fold(before["tokens_mean"], readings["tokens_mean"])
-    return readings
-
-
-def _of_votes(votes: Mapping[str, Any]) -> Readings:
-    return {"answered_share": votes["answered_share"], **_drift(votes["mean_agreement"])}
-
-
-def _of_curation(curation: Mapping[str, Any]) -> Readings:
-    questions = curation["kept"] + sum(curation["rejected"].values())
-    readings = {"kept_share": curation["kept"] / questions} if questions else {}
-    if curation.get("kept_agreement") is not None:
-        readings["kept_agreement"] = curation["kept_agreement"]
-    return readings
-
-
-def _of_evaluation(evaluation: Mapping[str, Any], before: Sequence[Mapping[str, Any]]) -> Readings:
-    """The worst over the benchmarks; `heldout_drop` is the best greedy accuracy before less that of now."""
-    readings = {}
-    for key, worst in (("answered_share", min), ("cut_off_share", max)):
-        values = [scores[key] for scores in evaluation.values() if key in scores]
-        if values:
-            readings[key] = worst(values)
-    drops = list(_drops(evaluation, before))
-    if drops:
-        readings["heldout_drop"] = max(drops)
-    return readings
-
-
-def _drops(evaluation: Mapping[str, Any], before: Sequence[Mapping[str, Any]]) -> Iterator[float]:
-    """Only drops that are larger than chance: the best so far lies above the 95 % interval of now."""
-    for name, scores in evaluation.items():
-        earlier = [scores_before[name]["greedy"] for scores_before in before if name in scores_before]
-        highest = scores.get("greedy_interval", [0.0, scores["greedy"]])[1]
-        if earlier and max(earlier) > highest:
-            yield max(earlier) - scores["greedy"]
-
-
-def _drift(agreement: float) -> Readings:
-    return {"agreement": agreement, "above_half": agreement - 0.5, "below_half": 0.5 - agreement}
-
-
-def _fold(before: float, after: float) -> float:
-    """2 for twice as long and for half as long."""
-    shorter, longer = sorted((max(before, 1e-9), max(after, 1e-9)))
-    return longer / shorter

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from verl_rzero.methods.plan import Stage
+from verl_rzero.methods.kinds import Stage
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from verl_rzero.base.display import TAIL_LINES, clock, seconds_left
 from verl_rzero.base.errors import UserError
 from verl_rzero.data import run_dir, run_words
 from verl_rzero.methods import plan
-from verl_rzero.methods.plan import Stage
+from verl_rzero.methods.kinds import Stage
 from verl_rzero.settings import Settings
 from verl_rzero.watch import monitors, report
 

@@ -12,7 +12,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from verl_rzero.methods.plan import Stage
+from verl_rzero.methods.kinds import Stage
 from verl_rzero.watch.points import Point
 
 DIRECTORY = "tensorboard"

@@ -18,7 +18,7 @@ from verl_rzero.base.files import read_json, write_json
 from verl_rzero.base.progress import Position
 from verl_rzero.data import run_dir
 from verl_rzero.engine import jobs
-from verl_rzero.methods.plan import Stage
+from verl_rzero.methods.kinds import Stage
 from verl_rzero.settings import Settings
 from verl_rzero.settings.schema import flat
 from verl_rzero.watch import monitors
@@ -92,30 +92,31 @@ class Tracker:
                 backend.add(stage, points)
 
     def _new_points(self, stage: Stage) -> list[Point]:
-        if stage.kind not in ("challenger", "solver") or not self._backends:
+        if not stage.kind.trains or not self._backends:
             return []
-        before = (stage.round - 1) * getattr(self._settings, stage.kind).steps
+        role = stage.kind.name
+        before = (stage.round - 1) * getattr(self._settings, role).steps
         ours, verls = self._lines
         points = []
         for row in ours.new():
             step, self._times[row["step"]] = row["step"], row["time"]
-            values = {f"{stage.kind}/{key}": value for key, value in row.items() if key not in ("step", "time")}
-            points.append(Point(stage.kind, before + step, row["time"], _finite(values)))
+            values = {f"{role}/{key}": value for key, value in row.items() if key not in ("step", "time")}
+            points.append(Point(role, before + step, row["time"], _finite(values)))
         for row in verls.new():
             when = self._times.get(row["step"], time.time())
             # What we add to verl's numbers stands among ours already.
-            values = {f"{stage.kind}_verl/{key}": v for key, v in row["data"].items() if not key.startswith("rzero/")}
-            points.append(Point(stage.kind, before + row["step"], when, _finite(values)))
+            values = {f"{role}_verl/{key}": v for key, v in row["data"].items() if not key.startswith("rzero/")}
+            points.append(Point(role, before + row["step"], when, _finite(values)))
         return points
 
 
 def round_values(stage: Stage, report: dict[str, Any]) -> dict[str, float]:
     """The single numbers of a done stage, its monitors' readings, its seconds and its number of alarms."""
     part = report["rounds"][stage.round - 1] if stage.round else report["base"]
-    numbers = {**flat(part[stage.kind]), **monitors.all_readings(report).get(stage.id, {})}
-    values = {f"round/{stage.kind}/{key.replace('.', '/')}": value for key, value in numbers.items()}
-    values[f"round/seconds/{stage.kind}"] = part["seconds"][stage.kind]
-    values[f"round/alarms/{stage.kind}"] = sum(alarm["stage"] == stage.id for alarm in report["alarms"])
+    numbers = {**flat(part[stage.kind.name]), **monitors.all_readings(report).get(stage.id, {})}
+    values = {f"round/{stage.kind.name}/{key.replace('.', '/')}": value for key, value in numbers.items()}
+    values[f"round/seconds/{stage.kind.name}"] = part["seconds"][stage.kind.name]
+    values[f"round/alarms/{stage.kind.name}"] = sum(alarm["stage"] == stage.id for alarm in report["alarms"])
     return _finite(values)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from verl_rzero.base.errors import UserError
 from verl_rzero.base.files import write_atomically
-from verl_rzero.methods.plan import Stage
+from verl_rzero.methods.kinds import Stage
 from verl_rzero.settings import Settings, as_dict
 from verl_rzero.watch.points import Point
 

@@ -1,0 +1,79 @@
+"""The GRPO job of a stage that trains: its rows, its configuration, the model that comes out of it."""
+
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from verl_rzero.base.errors import UserError
+from verl_rzero.data import records
+from verl_rzero.data.outputs import model_of
+from verl_rzero.engine.checkpoints import make_portable
+from verl_rzero.methods.inputs import StageInputs
+from verl_rzero.methods.policies import BASE
+from verl_rzero.rules.prompts import Messages
+from verl_rzero.settings import Settings
+
+if TYPE_CHECKING:
+    from verl_rzero.engine.batch_rewards import BatchReward
+    from verl_rzero.engine.samplers import Sampler
+
+
+def as_it_was(stage: StageInputs, role: str) -> dict[str, Any]:
+    """The result of a stage that doesn't train its role."""
+    return {"model": str(stage.model(role)), "steps": []}
+
+
+def prompt_rows(source: str, prompts: Sequence[Messages]) -> list[records.PromptRow]:
+    """A row to each prompt; `source` is a name for verl's metrics."""
+    unlabelled: dict[str, str | None] = {"style": "rule", "ground_truth": None}
+    return [records.PromptRow(source, messages, source, unlabelled, {"index": i}) for i, messages in enumerate(prompts)]
+
+
+def train(
+    stage: StageInputs, role: str, data: Path, rows: int, sampler: "Sampler", batch_reward: "BatchReward"
+) -> dict[str, Any]:
+    """One GRPO job of a role, from its model as it is, on the prompts in `data`."""
+    from verl_rzero.engine import engines, grpo, jobs
+
+    if {*jobs.OUR_LOGGERS} & {*stage.settings.logger}:
+        os.environ["VERL_FILE_LOGGER_PATH"] = str(stage.dir / jobs.VERL_METRICS)
+    start, base = stage.model(role), model_of(stage.run / BASE)
+    frozen_solver = stage.model("solver") if role == "challenger" else None
+    asked = fitting(stage.settings, role, rows)
+    config = jobs.verl_config(
+        asked, role, model=start, train_file=data, stage_dir=stage.dir, solver=frozen_solver, base=base
+    )
+    trainer = grpo.run(config, sampler, batch_reward)
+    trained, steps = grpo.trained_model(config), trainer.records
+    make_portable(trained, start)
+    trained.rename(stage.dir / "model")
+    if asked.hardware.device == "cpu":  # for the stages that follow in this process
+        engines.keep(stage.dir / "model", trainer.rollout_servers(), trainer.tokenizer)
+        if frozen_solver is not None:
+            engines.keep(frozen_solver, trainer.solver_servers(), trainer.tokenizer)
+    if list(config.actor_rollout_ref.actor.checkpoint.save_contents) == ["hf_model"]:
+        shutil.rmtree(stage.dir / "checkpoints")
+    return {"model": "model", "steps": steps}
+
+
+def fitting(asked: Settings, role: str, rows: int) -> Settings:
+    """`asked` with the batch made small enough for its data, where too_few=shrink allows that; else a UserError."""
+    from dataclasses import replace
+
+    job = getattr(asked, role)
+    if rows >= job.batch_size:
+        return asked
+    if asked.too_few != "shrink":
+        raise UserError(
+            f"{rows} questions are fewer than one batch ({role}.batch_size={job.batch_size}). Take a smaller batch, or "
+            "write too_few=shrink (smaller batches) or too_few=repeat (questions come several times in a batch)."
+        )
+    gpus = asked.hardware.train_gpus(role)
+    even = gpus // math.gcd(gpus, job.rollouts)  # an update's sequences are shared out evenly among the GPUs
+    minibatch = min(job.minibatch_size, rows - rows % even)
+    if not minibatch:
+        raise UserError(f"{rows} questions are too few to be shared out among {gpus} GPUs. Ask for more (candidates).")
+    return replace(asked, **{role: replace(job, batch_size=rows - rows % minibatch, minibatch_size=minibatch)})
