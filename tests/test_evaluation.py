@@ -17,6 +17,7 @@ from verl_rzero.data import records
 from verl_rzero.data.records import Answered
 from verl_rzero.evaluation import command as evaluate
 from verl_rzero.evaluation import run, store, work
+from verl_rzero.grading.grader import same_answer
 from verl_rzero.methods import plan
 from verl_rzero.settings.benchmarks import benchmark
 
@@ -142,7 +143,7 @@ def test_a_judge_is_asked_about_wrong_answers_only_and_both_numbers_are_shown():
         rows = run.judged(judge, SUMS, rows)
     assert [each.judged for each in rows] == [["right", None, None], ["wrong", "right", "wrong"]]
     assert len(server.bodies) == 3  # "16:30" of question b once
-    scores = run.score(rows)
+    scores = run.score(rows, None)
     assert (scores["greedy"], scores["judge_greedy"]) == (0.0, 0.5)
     assert (scores["mean_at_k"], scores["judge_mean_at_k"]) == (0.25, 0.5)
     assert (scores["judge_asked"], scores["judge_failures"]) == (4, 0)
@@ -155,13 +156,26 @@ def test_a_judge_that_fails_says_neither_yes_nor_no():
             judge, SUMS, [row(["a", "b"], [False, True], [None] * 2), row(["c", "d"], [True, False], [None] * 2)]
         )
     assert [each.judged for each in rows] == [["failed", None], [None, "failed"]]
-    scores = run.score(rows)
+    scores = run.score(rows, None)
     assert (scores["greedy"], scores["judge_greedy"], scores["judge_greedy_bounds"]) == (0.5, None, [0.5, 1.0])
     assert scores["judge_failures"] == 2
     # Asked again later, only where it failed.
     with endpoint(lambda number, body: (200, "yes")) as server:
         rows = run.judged(replace(judge, url=server.url), SUMS, [*rows, row(["e"] * 2, [False] * 2, ["wrong"] * 2)])
     assert [each.judged for each in rows] == [["right", None], [None, "right"], ["wrong", "wrong"]]
+
+
+def test_any_and_the_majority_of_the_sampled_answers():
+    rows = [
+        row(["9", "0.5", "1/2", "7", None], [False, True, True, False, False], [None] * 5),  # 1/2 twice: right
+        row(["1", "7", "7", "1", None], [True, False, False, True, False], [None] * 5),  # 7 twice: wrong, 1 is there
+        row(["1", None, None, None, None], [True] + [False] * 4, [None] * 5),  # nobody's majority, none right
+        row(["1", None, None, None, "1"], [True] + [False] * 3 + [True], [None] * 5),  # one answer is the majority
+    ]
+    scores = run.score(rows, same_answer)
+    assert (scores["pass_at_k"], scores["maj_at_k"]) == (3 / 4, 2 / 4)
+    assert run.score(rows, None)["maj_at_k"] == 2 / 4  # of equal counts the first, which is right too
+    assert run.score([row(["1"], [True], [None])], same_answer)["maj_at_k"] is None
 
 
 def test_letters_are_never_judged():

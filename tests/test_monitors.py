@@ -76,6 +76,7 @@ CASES = [
     ("solver.entropy", 0.01, "entropy", 0.01),
     ("curation.kept", 5, "few_kept", 5 / 55),
     ("curation.kept_agreement", 0.2, "weak_labels", 0.2),
+    ("solver.agreement_mean", 0.2, "weak_majority", 0.2),
     ("evaluation.greedy", 0.4, "worse", 0.1),
 ]
 """A path into round 2, its bad value, the alarm, the value that the alarm says."""

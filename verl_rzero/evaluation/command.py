@@ -15,6 +15,7 @@ from verl_rzero.data import run_dir
 from verl_rzero.engine.cluster import check_cluster
 from verl_rzero.evaluation import judge, store
 from verl_rzero.evaluation.load import FILES, load
+from verl_rzero.grading.grader import same_answer
 from verl_rzero.settings import Settings, machine
 from verl_rzero.settings.benchmarks import TABLE, Benchmark
 
@@ -81,7 +82,7 @@ def _scored(asked: Settings, benchmark: Benchmark, place: store.Place) -> dict[s
         rows = [_unjudged(row) for row in place.rows()]
     rows = judged(asked.evaluation.judge, benchmark, rows)
     store.finish(place, rows)
-    result = score(rows) | wanted | {"model": asked.model.path}
+    result = score(rows, same_answer if benchmark.grader == "math" else None) | wanted | {"model": asked.model.path}
     write_json(path, result)
     return result
 

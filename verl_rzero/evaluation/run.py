@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,11 +17,14 @@ from verl_rzero.evaluation import graders, judge
 from verl_rzero.evaluation.intervals import clustered, wilson
 from verl_rzero.grading.grader import Grader, Tally
 from verl_rzero.rules.prompts import render, solver_messages
+from verl_rzero.rules.voting import vote, vote_by_text
 from verl_rzero.settings import Settings
 from verl_rzero.settings.benchmarks import Benchmark, Item
 
 if TYPE_CHECKING:
     from verl_rzero.engine.engines import Engine
+
+Same = Callable[[str, str], bool]
 
 FILE = "answers.parquet"
 CHUNK = 1024
@@ -42,7 +45,7 @@ async def evaluate(
         rows = await answer(asked, engine, each, each.items, Share(progress, before), tally)
         before += answers_to_give(asked, each)
         rows = await asyncio.to_thread(judged, asked.evaluation.judge, each, rows)
-        scores[each.name] = score(rows) | about(asked, each) | {"grading": tally.counts.as_dict()}
+        scores[each.name] = score(rows, _same(each, tally)) | about(asked, each) | {"grading": tally.counts.as_dict()}
         kept += rows
     grader.close()
     records.write(stage_dir / FILE, kept, Answered)
@@ -159,11 +162,18 @@ def judged(asked: settings.Judge, benchmark: Benchmark, rows: Sequence[Answered]
     ]
 
 
-def score(rows: Sequence[Answered]) -> dict[str, Any]:
+def _same(benchmark: Benchmark, tally: Tally) -> Same | None:
+    """What lets sampled answers vote together: mathematical equality, or for letters and words the same text."""
+    return tally.same if benchmark.grader == "math" else None
+
+
+def score(rows: Sequence[Answered], same: Same | None) -> dict[str, Any]:
     """The numbers of one benchmark.
 
-    `greedy` and `mean_at_k` are accuracies by the rules, with 95 % intervals; `answered_share` and `cut_off_share` are
-    over all replies. Where a judge was asked there are also the same accuracies with the answers it calls right,
+    `greedy` and `mean_at_k` are accuracies by the rules, with 95 % intervals; `pass_at_k` is the share of questions to
+    which one of the k sampled answers is right, `maj_at_k` that to which their majority is (equal answers by `same`,
+    without it those of the same text; nobody's majority is wrong). `answered_share` and `cut_off_share` are over all
+    replies. Where a judge was asked there are also the same accuracies with the answers it calls right,
     null as long as it failed on any of them, and as `_bounds` with all its failures taken as wrong, and as right.
     """
     n, k = len(rows), len(rows[0].replies) - 1
@@ -175,12 +185,20 @@ def score(rows: Sequence[Answered]) -> dict[str, Any]:
         "greedy_interval": list(wilson(greedy, n)),
         "mean_at_k": sum(shares) / n if k else None,
         "mean_at_k_interval": list(clustered(shares, k)) if k else None,
+        "pass_at_k": sum(any(row.right[1:]) for row in rows) / n if k else None,
+        "maj_at_k": sum(_majority_is_right(row, same) for row in rows) / n if k else None,
         "k": k,
         "n": n,
         "answered_share": sum(given is not None for row in rows for given in row.answers) / total,
         "cut_off_share": sum(not ended for row in rows for ended in row.finished) / total,
         **_judge_scores(rows, n, k),
     }
+
+
+def _majority_is_right(row: Answered, same: Same | None) -> bool:
+    answers = row.answers[1:]
+    voted = vote_by_text(answers) if same is None else vote(answers, same)
+    return voted.label is not None and row.right[1 + answers.index(voted.label)]
 
 
 def _judge_scores(rows: Sequence[Answered], n: int, k: int) -> dict[str, Any]:

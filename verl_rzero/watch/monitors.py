@@ -101,6 +101,11 @@ ALARMS: tuple[Alarm, ...] = (
         "a higher lower end of band, or more votes",
     ),
     Alarm(
+        "weak_majority", ("solver",), "agreement", "kept_agreement", "below",
+        "the majority of the answers to a question holds on average only {value} of them: most labels are chance",
+        "a stronger base model or easier questions; more ttrl.votes help only where the right answer leads",
+    ),
+    Alarm(
         "worse", ("evaluation",), "heldout_drop", "heldout_drop", "above",
         "greedy accuracy on a held-out benchmark is {value} below the best so far",
         "take the best round (evaluation.choose_by); a lower solver.lr, a higher solver.kl, a narrower band",

@@ -3,17 +3,22 @@
 `python -m verl_rzero.report <run> [<run> ...]` makes the reports of runs anew (verl_rzero/watch/web).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from verl_rzero.base.files import write_json
 from verl_rzero.base.tables import aligned
 from verl_rzero.data import run_dir
+from verl_rzero.methods.policies import ORDER
 from verl_rzero.settings import Settings, as_dict
 from verl_rzero.watch import choice, monitors
 
+Part = dict[str, Any]
+"""One round of a report."""
+
 ALARMS = "alarms.json"
-_ROUND = ("challenger", "questions", "votes", "curation", "solver", "evaluation")
+_ROUND = ORDER
 
 
 def write(run: Path, settings: Settings) -> dict[str, Any]:
@@ -56,29 +61,33 @@ def _seconds(here: Path, kinds: tuple[str, ...]) -> dict[str, float]:
 def table(report: dict[str, Any]) -> str:
     """The report as a table for the terminal: the base model and each round in a row, "-" for what isn't known.
 
-    Accuracies, agreement and shares are out of 1; "label accuracy" is that of all majority answers, then of the kept.
+    Accuracies, agreement and shares are out of 1; "label accuracy" is that of all majority answers, then of the kept;
+    TTRL's numbers are of a round's last step.
     """
     benchmarks = list(report["settings"]["evaluation"]["benchmarks"])
     choosing = report["settings"]["evaluation"].get("choose_by")
     marks = {name: f"{name} (used for choosing) " if name == choosing else f"{name} " for name in benchmarks}
     prefix = {name: marks[name] if len(benchmarks) > 1 else "" for name in benchmarks}
     scores = [f"{prefix[name]}{score}" for name in benchmarks for score in ("greedy", f"mean@{_k(report, name)}")]
-    header = ["", *scores, "agreement", "label accuracy", "of kept", "kept share", "seconds"]
-    rows = [["base", *_scores(report["base"]["evaluation"], benchmarks), *["-"] * 4, _total(report["base"])]]
+    columns = _COLUMNS[report["settings"].get("algorithm", "rzero")]
+    rows = [["", *scores, *columns, "seconds"]]
+    rows.append(
+        ["base", *_scores(report["base"]["evaluation"], benchmarks), *["-"] * len(columns), _total(report["base"])]
+    )
     for row in report["rounds"]:
-        votes, curation = row["votes"] or {}, row["curation"] or {}
-        rows.append(
-            [
-                f"round {row['round']}",
-                *_scores(row["evaluation"], benchmarks),
-                _number(votes.get("mean_agreement")),
-                _number(votes.get("pseudo_label_accuracy")),
-                _number(curation.get("kept_label_accuracy")),
-                _number(_kept_share(curation)),
-                _total(row),
-            ]
-        )
-    return aligned([header, *rows])
+        numbers = [_number(value(row)) for value in columns.values()]
+        rows.append([f"round {row['round']}", *_scores(row["evaluation"], benchmarks), *numbers, _total(row)])
+    return aligned(rows)
+
+
+def _of(kind: str, key: str) -> Callable[[Part], float | None]:
+    """A number of a round's stage."""
+    return lambda part: (part[kind] or {}).get(key)
+
+
+def _of_last_step(key: str) -> Callable[[Part], float | None]:
+    """A number of the last step of a round's Solver."""
+    return lambda part: (((part["solver"] or {}).get("steps") or [{}])[-1]).get(key)
 
 
 def _k(report: dict[str, Any], name: str) -> int:
@@ -92,12 +101,29 @@ def _scores(evaluation: dict[str, Any] | None, benchmarks: list[str]) -> list[st
     return [_number(result.get(score)) for result in results for score in ("greedy", "mean_at_k")]
 
 
-def _kept_share(curation: dict[str, Any]) -> float | None:
+def _kept_share(part: Part) -> float | None:
     """Of all questions that came to curation, the share that was kept."""
+    curation = part["curation"]
     if not curation:
         return None
     questions = curation["kept"] + sum(curation["rejected"].values())
     return curation["kept"] / questions if questions else None
+
+
+_COLUMNS: dict[str, dict[str, Callable[[Part], float | None]]] = {
+    "rzero": {
+        "agreement": _of("votes", "mean_agreement"),
+        "label accuracy": _of("votes", "pseudo_label_accuracy"),
+        "of kept": _of("curation", "kept_label_accuracy"),
+        "kept share": _kept_share,
+    },
+    "ttrl": {
+        "majority share": _of_last_step("agreement_mean"),
+        "label accuracy": _of_last_step("label_accuracy"),
+        "reward accuracy": _of_last_step("reward_accuracy"),
+    },
+}
+"""What a method's table tells of a round beside its scores."""
 
 
 def _total(part: dict[str, Any]) -> str:
