@@ -167,6 +167,22 @@ def test_blocks_hold_the_round(run):
     assert content["block-1-0"][0]["replies"][0] == ["So it is \\boxed{2}", 0]
 
 
+def test_votes_are_counted_as_the_dataset_was_voted_on(tmp_path):
+    # method=released rewards by 10 votes and makes the dataset by 9: 5 / 9 = 0.56 of 10 would be 6.
+    made_run.base(tmp_path, 0.4, ["method=released", "rounds=1"])
+    made_run.a_round(tmp_path, 1, [asked("1+1", *"222223334")], 0.6)
+    told = made_run.write_report(tmp_path)
+    (drawn,) = charts.agreement(told)
+    assert re.findall(r"<th scope=row>(\d+ of \d+)</th><td>1</td>", drawn) == ["5 of 9"]
+    assert any("Of the Solver\u2019s 9 answers" in sentence for sentence in story.sentences(told, ""))
+    assert blocks(page.write(tmp_path).read_text())["block-1-index"]["votes"] == [9]
+
+
+def test_the_agreement_is_drawn_when_the_votes_were_deleted(run):
+    (run / "round_1/votes/votes.parquet").unlink()
+    assert "2 of 4" in charts.agreement(made_run.write_report(run))[0]
+
+
 def test_a_round_that_has_not_changed_is_not_packed_again(run, monkeypatch):
     page.write(run)
     made_run.a_round(run, 2, [asked("3+3", "6", "6", "7", "7")], 0.7)

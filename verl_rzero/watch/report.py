@@ -11,6 +11,7 @@ from verl_rzero.base.tables import aligned
 from verl_rzero.data import run_dir
 from verl_rzero.settings import Settings, as_dict
 from verl_rzero.watch import choice, monitors
+from verl_rzero.watch.reported import kept_share
 
 ALARMS = "alarms.json"
 _ROUND = ("challenger", "questions", "votes", "curation", "solver", "evaluation")
@@ -74,7 +75,7 @@ def table(report: dict[str, Any]) -> str:
                 _number(votes.get("mean_agreement")),
                 _number(votes.get("pseudo_label_accuracy")),
                 _number(curation.get("kept_label_accuracy")),
-                _number(_kept_share(curation)),
+                _number(kept_share(curation)),
                 _total(row),
             ]
         )
@@ -90,14 +91,6 @@ def _k(report: dict[str, Any], name: str) -> int:
 def _scores(evaluation: dict[str, Any] | None, benchmarks: list[str]) -> list[str]:
     results = [(evaluation or {}).get(name, {}) for name in benchmarks]
     return [_number(result.get(score)) for result in results for score in ("greedy", "mean_at_k")]
-
-
-def _kept_share(curation: dict[str, Any]) -> float | None:
-    """Of all questions that came to curation, the share that was kept."""
-    if not curation:
-        return None
-    questions = curation["kept"] + sum(curation["rejected"].values())
-    return curation["kept"] / questions if questions else None
 
 
 def _total(part: dict[str, Any]) -> str:

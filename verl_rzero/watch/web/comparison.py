@@ -7,8 +7,9 @@ from typing import Any
 from verl_rzero.base.files import read_json, write_atomically
 from verl_rzero.data import run_dir
 from verl_rzero.settings import schema
+from verl_rzero.watch.reported import benchmarks, distinct_share, kept_share, marked, points_of_time
 from verl_rzero.watch.web import story, svg, tables
-from verl_rzero.watch.web.charts import benchmarks, distinct_share, kept_share, marked, points_of_time, whole_percent
+from verl_rzero.watch.web.charts import whole_percent
 from verl_rzero.watch.web.figures import figure, section, table
 from verl_rzero.watch.web.interval_bars import difference, greedy_interval
 from verl_rzero.watch.web.page import PAGE, Part, document, link

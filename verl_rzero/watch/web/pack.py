@@ -17,6 +17,7 @@ from typing import Any
 
 from verl_rzero.data import run_dir
 from verl_rzero.grading.grader import same_answer
+from verl_rzero.watch.reported import replies_to_a_question
 from verl_rzero.watch.web.decisions import DECISIONS, decisions
 from verl_rzero.watch.web.rows import batches
 from verl_rzero.watch.web.text import clean, cut
@@ -49,16 +50,19 @@ def packed_rounds(run: Path, report: dict[str, Any], before: Path, reply_chars: 
     A file of a done stage may be gone, to save space: then what it held is left out.
     """
     old = _blocks_of(before)
-    votes = report["settings"]["votes"]
     rounds = []
     for part in report["rounds"]:
         number, here = part["round"], run / f"round_{part['round']}"
         if not _is_there(here / QUESTIONS):
             continue
         key = _key(here, reply_chars)
-        lines = old.get((number, key)) or list(_lines(number, key, _rows(here, votes, reply_chars)))
+        lines = old.get((number, key)) or list(_lines(number, key, _rows(here, _votes(part), reply_chars)))
         rounds.append(Packed(number, key, lines))
     return rounds
+
+
+def _votes(part: dict[str, Any]) -> int:
+    return replies_to_a_question(part["votes"]) if part["votes"] else 0
 
 
 def _key(here: Path, reply_chars: int | None) -> str:
@@ -126,6 +130,7 @@ def _voted(row: dict[str, Any], length: int) -> dict[str, Any]:
         **row,
         "raws": [cut(raw, length) for raw in row["raws"]],
         "answers": [None if answer is None else cut(answer, ANSWER_CHARS)[0] for answer in row["answers"]],
+        "votes": len(row["raws"]),
         "sizes": [row["classes"].count(number) for number in range(max(row["classes"], default=-1) + 1)],
         "right": (row["label"] is not None and same_answer(row["label"], row["truth"])) if known else None,
     }
@@ -150,6 +155,7 @@ def _row(asked: dict[str, Any], voted: dict[str, Any] | None, decided: dict[int,
             "agreement": voted.get("agreement"),
             "answered": voted.get("answered"),
             "sizes": voted.get("sizes"),
+            "votes": voted.get("votes"),
             "label": _short(voted.get("label")),
             "right": voted.get("right"),
         },

@@ -113,12 +113,11 @@ _HELD_OUT = "Held-out questions with known answers, never trained on. Pale bars 
 
 def _drawn(run: Path, report: dict[str, Any], accuracy: Sequence[str]) -> list[Part]:
     low, high = report["settings"]["band"]
-    m = report["settings"]["votes"]
     sections = [
         ("accuracy", "Accuracy", _HELD_OUT, accuracy if len(accuracy) > 1 else []),
-        ("difficulty", "How hard the questions were", f"How many of the Solver\u2019s {m} answers to a question were "
-         f"the same. In colour: questions in the band from {low:g} to {high:g}, which are learned from. Figures are "
-         "percentages.", charts.agreement(report, charts.agreement_counts(run, report))),
+        ("difficulty", "How hard the questions were", "How many of the Solver\u2019s answers to a question were the "
+         f"same. In colour: questions in the band from {low:g} to {high:g}, which are learned from. Figures are "
+         "percentages.", charts.agreement(report)),
         ("outcomes", "What became of them", "", [*charts.outcomes(report), *charts.labels(report)]),
         ("audit", "Audit", "", tables.audited(run)),
         ("challenger", "The Challenger\u2019s training", "", _challenger(report)),
@@ -175,7 +174,6 @@ def _browser(report: dict[str, Any], packed: Sequence[pack.Packed]) -> str:
     return Template(asset("questions.html")).substitute(
         rounds="".join(f'<option value="{one.round}">round {one.round}</option>' for one in packed),
         reasons="".join(f'<option value="{name}">{fates[name]}</option>' for name in reasons),
-        votes=report["settings"]["votes"],
         shown=",".join(str(one.round) for one in packed),
         fates=escaped(json.dumps({**fates, "no_votes": "no votes", "not_curated": "not decided yet"})),
     )

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from verl_rzero.watch.reported import points_of_time
 from verl_rzero.watch.web import svg
-from verl_rzero.watch.web.charts import points_of_time
 from verl_rzero.watch.web.figures import Table, figure
 from verl_rzero.watch.web.svg import Point, Series
 from verl_rzero.watch.web.text import duration, part_of

@@ -7,7 +7,7 @@ from typing import Any
 from verl_rzero.base.files import read_json
 from verl_rzero.data import run_dir
 from verl_rzero.settings import Settings, schema
-from verl_rzero.watch.web.charts import benchmarks, distinct_share, kept_share, marked, points_of_time
+from verl_rzero.watch.reported import benchmarks, distinct_share, kept_share, marked, points_of_time
 from verl_rzero.watch.web.figures import figure, table
 from verl_rzero.watch.web.text import cut, duration, escaped, percent
 
