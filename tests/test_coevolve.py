@@ -336,6 +336,17 @@ def test_an_alarm_is_said_written_down_and_lets_the_run_go_on(run):
     assert f"alarms  1, in {run / 'alarms.json'}" in out
 
 
+def test_a_page_that_cannot_be_written_does_not_stop_the_run(finished):
+    (finished / "report.html").unlink()
+    (finished / "report.html").mkdir()
+    code, out, err = finish(start(finished, "seed=5", "rounds=2"))
+    assert (code, err, len(started(finished))) == (0, "", len(ONE_ROUND) + 6)
+    assert out.count("report.html could not be drawn, and the run goes on: IsADirectoryError") == 7
+    assert "IsADirectoryError" in (finished / "report_error.txt").read_text()
+    assert len(json.loads((finished / "report.json").read_text())["rounds"]) == 2
+    assert [path.name for path in finished.glob(".report.html*")] == []
+
+
 def test_without_trouble_there_is_no_alarm(finished):
     assert json.loads((finished / "alarms.json").read_text()) == []
 

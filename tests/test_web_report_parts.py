@@ -155,7 +155,7 @@ def run(tmp_path):
 
 
 def blocks(html: str) -> dict:
-    found = re.findall(r'class="block" id="([\w-]+)" data-key="\w+">([^<]+)<', html)
+    found = re.findall(r'class="block" id="([\w-]+)">([^<]+)<', html)
     return {name: json.loads(gzip.decompress(base64.b64decode(data))) for name, data in found}
 
 
@@ -193,7 +193,35 @@ def test_a_round_that_has_not_changed_is_not_packed_again(run, monkeypatch):
     html = page.write(run).read_text()
     assert packed == ["round_2"]
     assert {*blocks(html)} == {"block-1-index", "block-1-0", "block-2-index", "block-2-0"}
+    (run / page.PAGE).unlink()
     assert page.write(run).read_text() == html
+    assert packed == ["round_2"]
+
+
+def test_a_damaged_old_page_does_not_matter(run):
+    html = page.write(run).read_text()
+    damaged = "\n".join(line for line in html.splitlines() if 'id="block-1-0"' not in line)
+    (run / page.PAGE).write_text(damaged)
+    assert page.write(run).read_text() == html
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda kept: kept[:-1],
+        lambda kept: kept.replace(b"block-1-0", b"block-1-9"),
+        lambda kept: b"\n".join(kept.split(b"\n")[:2]),
+        lambda kept: kept + b"\xff",
+        lambda kept: kept.partition(b"\n")[2],
+        lambda kept: b"",
+    ],
+)
+def test_a_damaged_cache_does_not_matter(run, damage):
+    html = page.write(run).read_text()
+    kept = run / pack.CACHE / "round_1"
+    kept.write_bytes(damage(whole := kept.read_bytes()))
+    assert page.write(run).read_text() == html
+    assert kept.read_bytes() == whole
 
 
 def test_a_round_whose_votes_change_is_packed_again(run):

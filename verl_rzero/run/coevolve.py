@@ -79,7 +79,7 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
                     break
                 do(group, settings, run, command, server, tracker)
         content = report.write(run, settings)
-        web_page.write(run)
+        oversight.draw_page(run)
         say_results(run, content)
 
 

@@ -36,8 +36,7 @@ def write(run: Path, reply_chars: int | None = None) -> Path:
     `reply_chars` is the length to which replies are cut; None for one that suits their number.
     """
     report, path = read_json(run / run_dir.REPORT), run / PAGE
-    packed = pack.packed_rounds(run, report, path, reply_chars)
-    write_atomically(path, page(run, report, packed))
+    write_atomically(path, page(run, report, pack.packed_rounds(run, report, reply_chars)))
     return path
 
 
