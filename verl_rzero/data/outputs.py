@@ -15,6 +15,11 @@ def model_of(stage_dir: Path) -> Path | str:
     return stage_dir / "model" if named == "model" else str(named)
 
 
+def solver_of(run: Path, round_: int) -> Path | str:
+    """S(round_); S(0) is the base model."""
+    return model_of(run / (f"round_{round_}/solver" if round_ else "base/model"))
+
+
 def kept_questions(run: Path, round_: int) -> list[records.VotedQuestion]:
     """The questions of a round that its curation kept, in the order of their ids."""
     here = run / f"round_{round_}"

@@ -14,7 +14,7 @@ from typing import Any
 from verl_rzero import settings
 from verl_rzero.base.errors import UserError
 from verl_rzero.data import records, run_dir
-from verl_rzero.data.outputs import kept_questions, model_of
+from verl_rzero.data.outputs import kept_questions, solver_of
 from verl_rzero.data.records import VotedQuestion
 from verl_rzero.evaluation import judge, store
 from verl_rzero.evaluation.intervals import wilson
@@ -86,11 +86,6 @@ def label_numbers(audited: Round, same: Callable[[str, str], bool]) -> dict[str,
         "label_accuracy_interval": list(wilson(right / len(known), len(known))) if known else None,
         "mean_agreement": sum(question.agreement for question in audited.questions) / len(audited.questions),
     }
-
-
-def solver_of(run: Path, t: int) -> Path | str:
-    """S(t); S(0) is the base model."""
-    return model_of(run / (f"round_{t}/solver" if t else "base/model"))
 
 
 def _accuracies(run: Path, asked: Settings, solver: int, rounds: Sequence[Round]) -> list[float | None]:
