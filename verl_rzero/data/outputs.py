@@ -51,7 +51,11 @@ def label_accuracy(voted: list[records.VotedQuestion]) -> float | None:
 
 
 def model_hash(model: Path | str) -> str:
-    """SHA-256 of a model directory's weights, in short; a hub name stands for itself."""
+    """SHA-256 of a model directory's weights, in short; a hub name stands for itself.
+
+    It says in the records of a run who wrote a text: the same weights have it wherever they lie, with any tokenizer
+    beside them. Which replies of a model may be used again is `store.model_key`'s to say.
+    """
     from hashlib import file_digest, sha256
 
     files = sorted(Path(model).glob("*.safetensors"))

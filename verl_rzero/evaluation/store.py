@@ -52,7 +52,11 @@ class Place:
 
 
 def model_key(model: Path | str) -> str:
-    """Sixteen hex digits of a model directory's weights, configuration and tokenizer; a hub name stands for itself."""
+    """Name of the directory of a model's replies: it differs wherever the replies could.
+
+    Sixteen hex digits of a model directory's weights, configuration and tokenizer (`outputs.model_hash` is of the
+    weights only); a hub name stands for itself, with -- for its slash.
+    """
     here = Path(model)
     if not here.is_dir():
         return str(model).replace("/", "--")
