@@ -15,8 +15,7 @@ from verl_rzero.base.errors import UserError
 from verl_rzero.base.files import read_json
 from verl_rzero.data import records
 from verl_rzero.data.records import Answered
-from verl_rzero.evaluation import command as evaluate
-from verl_rzero.evaluation import run, store, work
+from verl_rzero.evaluation import command, run, store, work
 from verl_rzero.methods import plan
 from verl_rzero.settings.benchmarks import benchmark
 
@@ -230,7 +229,7 @@ def asked_of(tmp_path: Path, *more: str) -> tuple[settings.Settings, Path]:
     rows = [json.dumps({"question": f"1+{i}", "answer": i + 1}) for i in range(5)]
     (tmp_path / "my sums.jsonl").write_text("\n".join(rows))
     words = [f"model={model}", "recipe=tiny", f"benchmarks=[{tmp_path}/my sums.jsonl]", f"to={tmp_path}/out"]
-    return evaluate.request([*words, "hardware=cpu", "evaluation.k=1", *more])
+    return command.request([*words, "hardware=cpu", "evaluation.k=1", *more])
 
 
 def test_the_command_s_words_become_settings(tmp_path):
@@ -239,7 +238,7 @@ def test_the_command_s_words_become_settings(tmp_path):
     assert (asked.model.build, asked.prompts.solver_user, asked.seed) == (None, "<|solve|>{question}", 4)
     assert to == tmp_path / "out"
     assert asked.evaluation.benchmarks == {"my_sums": settings.Benchmark(str(tmp_path / "my sums.jsonl"), 3)}
-    asked, _ = evaluate.request([f"model={tmp_path}/m", "benchmarks=[math500,aime24]", "hardware=cpu"])
+    asked, _ = command.request([f"model={tmp_path}/m", "benchmarks=[math500,aime24]", "hardware=cpu"])
     assert list(asked.evaluation.benchmarks) == ["math500", "aime24"]
     assert [asked.evaluation.k_of(name) for name in ("math500", "aime24")] == [4, 32]
 
@@ -258,7 +257,7 @@ def test_the_command_s_words_become_settings(tmp_path):
 )
 def test_words_that_cannot_be_meant_are_refused(words, message):
     with pytest.raises(UserError, match=message):
-        evaluate.request([*words, "hardware=cpu"])
+        command.request([*words, "hardware=cpu"])
 
 
 class Stopped(Exception):
@@ -268,7 +267,7 @@ class Stopped(Exception):
 def test_an_evaluation_goes_on_where_it_stopped_and_is_never_redone(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "CHUNK", 2)
     asked, to = asked_of(tmp_path)
-    (loaded,) = [evaluate.load(name, each.path, each.n) for name, each in asked.evaluation.benchmarks.items()]
+    (loaded,) = [command.load(name, each.path, each.n) for name, each in asked.evaluation.benchmarks.items()]
     here = to / store.model_key(asked.model.path)
     (place,) = store.prepare(asked, asked.model.path, [loaded], here)
 
@@ -298,10 +297,10 @@ def test_an_evaluation_goes_on_where_it_stopped_and_is_never_redone(tmp_path, mo
     seeds = [seed for one in engines for question, t, seed in one.asked if t and question != "1+3"]
     assert len(set(seeds)) == 4
     assert place.answered
-    scores = evaluate.evaluate(asked, to)  # no process is started: everything is there
+    scores = command.evaluate_model(asked, to)  # no process is started: everything is there
     assert scores["my_sums"]["greedy"] == 0.2  # 1+0
     assert read_json(place.dir / "result.json") == scores["my_sums"]
-    table = evaluate.table(scores)
+    table = command.table(scores)
     assert "0.200 [0.036, 0.624]" in table  # Wilson of 1 in 5
     assert store.prepare(asked, asked.model.path, [loaded], here)[0].answered
     assert read_json(here / store.WORK)["places"] == []
@@ -309,7 +308,7 @@ def test_an_evaluation_goes_on_where_it_stopped_and_is_never_redone(tmp_path, mo
 
 def test_a_judge_that_comes_later_needs_no_new_replies_and_failures_are_asked_again(tmp_path):
     asked, to = asked_of(tmp_path)
-    (loaded,) = [evaluate.load(name, each.path, each.n) for name, each in asked.evaluation.benchmarks.items()]
+    (loaded,) = [command.load(name, each.path, each.n) for name, each in asked.evaluation.benchmarks.items()]
     here = to / store.model_key(asked.model.path)
     store.prepare(asked, asked.model.path, [loaded], here)
 
@@ -317,19 +316,19 @@ def test_a_judge_that_comes_later_needs_no_new_replies_and_failures_are_asked_ag
         return Engine(lambda question, temperature, seed: r"\boxed{unity}")
 
     asyncio.run(work.work(here, start))
-    assert evaluate.evaluate(asked, to)["my_sums"]["greedy"] == 0.0
+    assert command.evaluate_model(asked, to)["my_sums"]["greedy"] == 0.0
     replies = [(200, "hm"), (200, "no"), (200, "no"), (200, "no"), (200, "no"), (200, "yes")]
     with endpoint(lambda number, body: replies[number]) as server:
         words = (f"evaluation.judge.url={server.url}", "evaluation.judge.model=m", "evaluation.judge.concurrency=1")
         judged, _ = asked_of(tmp_path, *words)
-        first = evaluate.evaluate(judged, to)["my_sums"]
+        first = command.evaluate_model(judged, to)["my_sums"]
         assert (first["judge_greedy"], first["judge_greedy_bounds"], first["judge_failures"]) == (None, [0.0, 0.2], 2)
-        assert "failed 2 of 10 times" in evaluate.table({"my_sums": first})
-        second = evaluate.evaluate(judged, to)["my_sums"]
+        assert "failed 2 of 10 times" in command.table({"my_sums": first})
+        second = command.evaluate_model(judged, to)["my_sums"]
         assert (second["greedy"], second["judge_greedy"], second["judge_failures"]) == (0.0, 0.2, 0)
-        assert evaluate.evaluate(judged, to)["my_sums"] == second
+        assert command.evaluate_model(judged, to)["my_sums"] == second
         assert len(server.bodies) == 6
-    assert "judge_greedy" not in evaluate.evaluate(asked, to)["my_sums"]
+    assert "judge_greedy" not in command.evaluate_model(asked, to)["my_sums"]
 
 
 def test_the_plan_says_how_much_is_to_be_answered():

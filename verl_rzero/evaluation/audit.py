@@ -109,7 +109,7 @@ def _replies(
     chosen = {name: Benchmark(str(path), None, k, None) for name, path in benchmarks.items()}
     changed = settings.with_benchmarks(asked, chosen, asked.sampling.votes.temperature)
     loaded = [load(name, path, None) for name, path in benchmarks.items()]
-    return [place.rows() for place in store.answer(changed, model, loaded, here, title)]
+    return [place.rows() for place in store.ask_missing(changed, model, loaded, here, title)]
 
 
 def _write(path: Path, audited: Round) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 from verl_rzero.base.errors import UserError
 from verl_rzero.base.rows import read_rows
-from verl_rzero.settings.benchmarks import TABLE, Benchmark, Source, benchmark, source
+from verl_rzero.settings.benchmarks import TABLE, LoadedBenchmark, Source, benchmark, source
 
 FILES = (".parquet", ".jsonl", ".json")
 
 
-def load(name: str, path: str | Path | None, n: int | None) -> Benchmark:
+def load(name: str, path: str | Path | None, n: int | None) -> LoadedBenchmark:
     """The first n questions (None: all) of the benchmark.
 
     Args:

@@ -5,7 +5,7 @@ from typing import Any
 
 from verl_rzero.watch.reported import benchmarks, distinct_share, marked, points_of_time, replies_to_a_question
 from verl_rzero.watch.web import svg
-from verl_rzero.watch.web.figures import figure, key
+from verl_rzero.watch.web.figures import figure, legend
 from verl_rzero.watch.web.interval_bars import greedy_interval
 from verl_rzero.watch.web.svg import Point, Series
 from verl_rzero.watch.web.text import percent
@@ -114,7 +114,7 @@ def outcomes(report: dict[str, Any]) -> list[str]:
         [[label.split(":")[0], *_amounts(parts, names)] for label, parts in rows],
     )
     return [
-        figure("Kept and rejected", "", key(names) + svg.shares(rows, "Share of questions kept and rejected"), table)
+        figure("Kept and rejected", "", legend(names) + svg.shares(rows, "Share of questions kept and rejected"), table)
     ]
 
 

@@ -27,7 +27,7 @@ def write(runs: Sequence[Path], to: Path) -> Path:
     """Compare the runs by their report.json; returns the page's path."""
     directories = dict(zip(names(runs), runs, strict=True))
     reports = {name: read_json(run / run_dir.REPORT) for name, run in directories.items()}
-    write_atomically(to, page(reports, directories, to))
+    write_atomically(to, html_of_runs(reports, directories, to))
     return to
 
 
@@ -40,7 +40,7 @@ def names(runs: Sequence[Path]) -> list[str]:
     return [str(Path(*part[-length:])) for part in parts]
 
 
-def page(reports: Reports, directories: dict[str, Path], to: Path) -> str:
+def html_of_runs(reports: Reports, directories: dict[str, Path], to: Path) -> str:
     """The whole page as HTML; `to` is where it will lie, for its links to the runs' own pages."""
     accuracy = [drawn for name in _all_benchmarks(reports) for drawn in _accuracy(reports, name)]
     sections = [

@@ -36,11 +36,11 @@ def write(run: Path, reply_chars: int | None = None) -> Path:
     `reply_chars` is the length to which replies are cut; None for one that suits their number.
     """
     report, path = read_json(run / run_dir.REPORT), run / PAGE
-    write_atomically(path, page(run, report, pack.packed_rounds(run, report, reply_chars)))
+    write_atomically(path, html_of_run(run, report, pack.packed_rounds(run, report, reply_chars)))
     return path
 
 
-def page(run: Path, report: dict[str, Any], packed: Sequence[pack.Packed]) -> str:
+def html_of_run(run: Path, report: dict[str, Any], packed: Sequence[pack.Packed]) -> str:
     """The whole page as HTML."""
     missing = story.missing(report)
     accuracy = charts.accuracy(report)
@@ -57,7 +57,7 @@ def page(run: Path, report: dict[str, Any], packed: Sequence[pack.Packed]) -> st
         lead=story.sentences(report, missing),
         after_lead=story.alarms(report),
         hero=accuracy[0] + f"<p>{_HELD_OUT}</p>" if len(accuracy) == 1 else "",
-        below=tables.rounds(report),
+        below=tables.rounds_table(report),
         parts=[part for part in parts if part.html],
         blocks=[line for one in packed for line in one.lines],
         scripts=["temml.min.js", "texts.js", "questions.js"],
@@ -121,7 +121,7 @@ def _drawn(run: Path, report: dict[str, Any], accuracy: Sequence[str]) -> list[P
         ("audit", "Audit", "", tables.audited(run)),
         ("challenger", "The Challenger\u2019s training", "", _challenger(report)),
         ("solver", "The Solver\u2019s training", "", _solver(report)),
-        ("time", "Where the time went", "", step_charts.time(report)),
+        ("time", "Where the time went", "", step_charts.time_spent(report)),
     ]  # fmt: skip
     return [Part(anchor, title, section(anchor, title, lead, figures)) for anchor, title, lead, figures in sections]
 

@@ -43,7 +43,7 @@ def over_steps(
     return [figure(title, about, svg.lines(drawn, marks, number_of, dividers=dividers[:-1], about=title))]
 
 
-def time(report: dict[str, Any]) -> list[str]:
+def time_spent(report: dict[str, Any]) -> list[str]:
     """Wall time by kind of stage, over all rounds, and by part of a GRPO step."""
     parts = points_of_time(report)
     spent = {kind: [part["seconds"].get(kind, 0.0) for _, part in parts] for kind in STAGES}

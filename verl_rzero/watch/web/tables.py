@@ -14,7 +14,7 @@ from verl_rzero.watch.web.text import cut, duration, escaped, percent
 AUDIT = "audit.json"
 
 
-def rounds(report: dict[str, Any]) -> str:
+def rounds_table(report: dict[str, Any]) -> str:
     """The run's numbers: the base model and each round in a row; of several benchmarks the greedy accuracy only."""
     names = benchmarks(report)
     scored = [part["evaluation"][name] for _, part in points_of_time(report) for name in names if part["evaluation"]]
