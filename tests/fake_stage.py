@@ -18,11 +18,14 @@ RESULTS = {
     "model": {"model": "model", "steps": [1, 2]},
     "challenger": {"model": "model", "steps": [{"step": 1, "reward_mean": 0.5}]},
     "questions": {"generated": 8, "well_formed": 7, "distinct": 6},
-    "votes": {"questions": 7, "mean_agreement": 0.5, "answered_share": 1.0, "pseudo_label_accuracy": 0.75},
+    "votes": {
+        "questions": 7, "mean_agreement": 0.5, "agreement_histogram": [0, 7, 0], "answered_share": 1.0,
+        "pseudo_label_accuracy": 0.75,
+    },
     "curation": {"kept": 3, "rejected": {"too easy": 4, "too hard": 1}, "kept_label_accuracy": None},
     "solver": {"model": "model", "steps": []},
     "evaluation": {"tiny": {"greedy": 0.25, "mean_at_k": 0.125, "k": 8, "n": 4}},
-}
+}  # fmt: skip
 
 
 def do(run: Path, stage: str) -> None:

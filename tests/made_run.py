@@ -7,7 +7,7 @@ from pathlib import Path
 from verl_rzero import settings
 from verl_rzero.data import records, run_dir
 from verl_rzero.rules import curation
-from verl_rzero.rules.voting import vote
+from verl_rzero.rules.voting import agreement_histogram, vote
 from verl_rzero.watch import report
 
 BAND = (0.25, 0.75)
@@ -58,6 +58,7 @@ def a_round(
 ) -> None:
     """Round `number` with these questions, its stages done up to and with `until`."""
     here = run / f"round_{number}"
+    voted: list[records.VotedQuestion] = []
     for kind in ("challenger", "questions", "votes", "curation", "solver", "evaluation"):
         stage = here / kind
         stage.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def a_round(
         if kind == "curation":
             made = curation.decisions(voted, curation.curate(voted, band=BAND))
             records.write(stage / "decisions.parquet", made, records.Decision)
-        done(run, f"round_{number}/{kind}", _result(kind, questions, voted if kind == "curation" else [], greedy))
+        done(run, f"round_{number}/{kind}", _result(kind, questions, voted, greedy))
         if kind == until:
             return
 
@@ -105,7 +106,8 @@ def _result(kind: str, questions: list[Asked], voted: list[records.VotedQuestion
         return {"generated": len(questions), "well_formed": len(well_formed), "distinct": len({*well_formed})}
     if kind == "votes":
         numbers = {"mean_agreement": 0.5, "answered_share": 1.0, "pseudo_label_accuracy": 0.75}
-        return {"questions": len(well_formed), **numbers}
+        counts = agreement_histogram([item.agreement for item in voted], max(len(item.raws) for item in voted))
+        return {"questions": len(well_formed), "agreement_histogram": counts, **numbers}
     if kind == "curation":
         made = curation.curate(voted, band=BAND)
         return {"kept": len(made.kept), "rejected": made.rejected, "kept_label_accuracy": 0.5}

@@ -76,7 +76,7 @@ def engines(monkeypatch):
             asyncio.run(work.work(here, start))
         return places
 
-    monkeypatch.setattr(store, "answer", answer)
+    monkeypatch.setattr(store, "ask_missing", answer)
     return started
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import made_run
 import psutil
 import pytest
 
@@ -16,6 +17,7 @@ from verl_rzero.data import run_dir
 from verl_rzero.engine.processes import RUN_VARIABLE
 from verl_rzero.run import coevolve
 from verl_rzero.settings import compose, load
+from verl_rzero.watch import report
 
 FAKE_RUN = Path(__file__).with_name("fake_run.py")
 ONE_ROUND = [
@@ -340,6 +342,46 @@ def test_an_alarm_is_said_written_down_and_lets_the_run_go_on(run):
     ]
     assert json.loads((run / "report.json").read_text())["alarms"] == alarms
     assert f"alarms  1, in {run / 'alarms.json'}" in out
+
+
+def test_a_page_that_cannot_be_written_does_not_stop_the_run(finished):
+    (finished / "report.html").unlink()
+    (finished / "report.html").mkdir()
+    code, out, err = finish(start(finished, "seed=5", "rounds=2"))
+    assert (code, err, len(started(finished))) == (0, "", len(ONE_ROUND) + 6)
+    assert out.count("report.html could not be drawn, and the run goes on: IsADirectoryError") == 7
+    assert "IsADirectoryError" in (finished / "report_error.txt").read_text()
+    assert len(json.loads((finished / "report.json").read_text())["rounds"]) == 2
+    assert [path.name for path in finished.glob(".report.html*")] == []
+
+
+@pytest.mark.parametrize(
+    ("rounds", "base", "solvers", "said"),
+    [
+        (0, "model", [], "{run}/base/model/model"),
+        (0, "owner/name", [], "owner/name"),
+        (1, "model", ["model"], "{run}/round_1/solver/model"),
+        (1, "model", ["{run}/base/model/model"], "{run}/base/model/model"),  # solver.steps=0
+        (2, "owner/name", ["owner/name", "owner/name"], "owner/name"),
+        (2, "model", ["model", None], "{run}/round_1/solver/model"),  # an early stop, round 2 was begun before
+    ],
+)
+def test_the_results_name_a_solver_that_is_there(tmp_path, capsys, rounds, base, solvers, said):
+    made_run.done(tmp_path, "base/model", {"model": base})
+    for number, model in enumerate(solvers, 1):
+        made_run.done(tmp_path, f"round_{number}/questions", {"generated": 1, "well_formed": 1, "distinct": 1})
+        if model is not None:
+            made_run.done(tmp_path, f"round_{number}/solver", {"model": model.format(run=tmp_path), "steps": []})
+    coevolve.say_results(tmp_path, report.build(tmp_path, load([f"rounds={rounds}", f"run_dir='{tmp_path}'"])))
+    assert f"Solver  {said.format(run=tmp_path)}\n" in capsys.readouterr().out
+
+
+def test_the_best_solver_is_named_as_it_is(tmp_path, capsys):
+    made_run.done(tmp_path, "base/model", {"model": "owner/name"})
+    scores = {name: {"greedy": 0.5, "mean_at_k": 0.5, "k": 8, "n": 4} for name in ("tiny", "other")}
+    made_run.done(tmp_path, "base/evaluation", scores)
+    coevolve.say_results(tmp_path, report.build(tmp_path, load([*CHOICE, "rounds=0"])))
+    assert "best    owner/name (round 0 by tiny, used for choosing)\n" in capsys.readouterr().out
 
 
 def test_without_trouble_there_is_no_alarm(finished):

@@ -15,8 +15,7 @@ from verl_rzero.base.errors import UserError
 from verl_rzero.base.files import read_json
 from verl_rzero.data import records
 from verl_rzero.data.records import Answered
-from verl_rzero.evaluation import command as evaluate
-from verl_rzero.evaluation import run, store, work
+from verl_rzero.evaluation import command, run, store, work
 from verl_rzero.grading.grader import same_answer
 from verl_rzero.methods import plan
 from verl_rzero.settings.benchmarks import benchmark
@@ -83,7 +82,7 @@ def test_scores_of_a_table_of_replies(tmp_path):
         return sampled[question].pop(0) if temperature else greedy[question]
 
     engine = Engine(says)
-    scores = asyncio.run(run.evaluate(configured(), engine, [SUMS, letters], tmp_path))
+    scores = asyncio.run(run.evaluate_in_stage(configured(), engine, [SUMS, letters], tmp_path))
     sums = scores["sums"]
     assert (sums["greedy"], sums["mean_at_k"], sums["k"], sums["n"]) == (1 / 3, 0.5, 2, 3)  # (1/2 + 1 + 0) / 3
     assert sums["answered_share"] == 7 / 9  # not: the greedy 1+2, one sampled 1+1
@@ -105,7 +104,7 @@ def test_scores_of_a_table_of_replies(tmp_path):
 
 def test_every_sampled_answer_has_a_seed_of_its_own(tmp_path):
     engine = Engine(lambda question, temperature, seed: r"\boxed{2}")
-    asyncio.run(run.evaluate(configured(), engine, [SUMS], tmp_path))
+    asyncio.run(run.evaluate_in_stage(configured(), engine, [SUMS], tmp_path))
     seeds = [seed for _, temperature, seed in engine.asked if temperature]
     assert len(set(seeds)) == len(seeds) == 6
 
@@ -115,7 +114,7 @@ def test_greedy_only(tmp_path):
     greedy = replace(asked.evaluation.benchmarks["sums"], k=0)
     asked = replace(asked, evaluation=replace(asked.evaluation, benchmarks={"sums": greedy}))
     engine = Engine(lambda question, temperature, seed: r"\boxed{2}")
-    scores = asyncio.run(run.evaluate(asked, engine, [SUMS], tmp_path))["sums"]
+    scores = asyncio.run(run.evaluate_in_stage(asked, engine, [SUMS], tmp_path))["sums"]
     assert (scores["k"], scores["mean_at_k"], scores["mean_at_k_interval"], len(engine.asked)) == (0, None, None, 3)
 
 
@@ -123,7 +122,7 @@ def test_a_prompt_without_room_for_an_answer_is_not_asked_and_not_right(tmp_path
     room = 300 + BASE.model.question_tokens - len("<|solve|>")
     rows = [{"question": "x" * room, "answer": "2"}, {"question": "x" * (room + 1), "answer": "2"}]
     engine = Engine(lambda question, temperature, seed: r"\boxed{2}")
-    scores = asyncio.run(run.evaluate(configured(), engine, [benchmark("sums", rows)], tmp_path))["sums"]
+    scores = asyncio.run(run.evaluate_in_stage(configured(), engine, [benchmark("sums", rows)], tmp_path))["sums"]
     assert (scores["greedy"], scores["cut_off_share"], len(engine.asked)) == (0.5, 0.5, 3)
 
 
@@ -244,7 +243,7 @@ def asked_of(tmp_path: Path, *more: str) -> tuple[settings.Settings, Path]:
     rows = [json.dumps({"question": f"1+{i}", "answer": i + 1}) for i in range(5)]
     (tmp_path / "my sums.jsonl").write_text("\n".join(rows))
     words = [f"model={model}", "recipe=tiny", f"benchmarks=[{tmp_path}/my sums.jsonl]", f"to={tmp_path}/out"]
-    return evaluate.request([*words, "hardware=cpu", "evaluation.k=1", *more])
+    return command.request([*words, "hardware=cpu", "evaluation.k=1", *more])
 
 
 def test_the_command_s_words_become_settings(tmp_path):
@@ -253,7 +252,7 @@ def test_the_command_s_words_become_settings(tmp_path):
     assert (asked.model.build, asked.prompts.solver_user, asked.seed) == (None, "<|solve|>{question}", 4)
     assert to == tmp_path / "out"
     assert asked.evaluation.benchmarks == {"my_sums": settings.Benchmark(str(tmp_path / "my sums.jsonl"), 3)}
-    asked, _ = evaluate.request([f"model={tmp_path}/m", "benchmarks=[math500,aime24]", "hardware=cpu"])
+    asked, _ = command.request([f"model={tmp_path}/m", "benchmarks=[math500,aime24]", "hardware=cpu"])
     assert list(asked.evaluation.benchmarks) == ["math500", "aime24"]
     assert [asked.evaluation.k_of(name) for name in ("math500", "aime24")] == [4, 32]
 
@@ -272,7 +271,7 @@ def test_the_command_s_words_become_settings(tmp_path):
 )
 def test_words_that_cannot_be_meant_are_refused(words, message):
     with pytest.raises(UserError, match=message):
-        evaluate.request([*words, "hardware=cpu"])
+        command.request([*words, "hardware=cpu"])
 
 
 class Stopped(Exception):
@@ -282,7 +281,7 @@ class Stopped(Exception):
 def test_an_evaluation_goes_on_where_it_stopped_and_is_never_redone(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "CHUNK", 2)
     asked, to = asked_of(tmp_path)
-    (loaded,) = [evaluate.load(name, each.path, each.n) for name, each in asked.evaluation.benchmarks.items()]
+    (loaded,) = [command.load(name, each.path, each.n) for name, each in asked.evaluation.benchmarks.items()]
     here = to / store.model_key(asked.model.path)
     (place,) = store.prepare(asked, asked.model.path, [loaded], here)
 
@@ -312,10 +311,10 @@ def test_an_evaluation_goes_on_where_it_stopped_and_is_never_redone(tmp_path, mo
     seeds = [seed for one in engines for question, t, seed in one.asked if t and question != "1+3"]
     assert len(set(seeds)) == 4
     assert place.answered
-    scores = evaluate.evaluate(asked, to)  # no process is started: everything is there
+    scores = command.evaluate_model(asked, to)  # no process is started: everything is there
     assert scores["my_sums"]["greedy"] == 0.2  # 1+0
     assert read_json(place.dir / "result.json") == scores["my_sums"]
-    table = evaluate.table(scores)
+    table = command.table(scores)
     assert "0.200 [0.036, 0.624]" in table  # Wilson of 1 in 5
     assert store.prepare(asked, asked.model.path, [loaded], here)[0].answered
     assert read_json(here / store.WORK)["places"] == []
@@ -323,7 +322,7 @@ def test_an_evaluation_goes_on_where_it_stopped_and_is_never_redone(tmp_path, mo
 
 def test_a_judge_that_comes_later_needs_no_new_replies_and_failures_are_asked_again(tmp_path):
     asked, to = asked_of(tmp_path)
-    (loaded,) = [evaluate.load(name, each.path, each.n) for name, each in asked.evaluation.benchmarks.items()]
+    (loaded,) = [command.load(name, each.path, each.n) for name, each in asked.evaluation.benchmarks.items()]
     here = to / store.model_key(asked.model.path)
     store.prepare(asked, asked.model.path, [loaded], here)
 
@@ -331,19 +330,19 @@ def test_a_judge_that_comes_later_needs_no_new_replies_and_failures_are_asked_ag
         return Engine(lambda question, temperature, seed: r"\boxed{unity}")
 
     asyncio.run(work.work(here, start))
-    assert evaluate.evaluate(asked, to)["my_sums"]["greedy"] == 0.0
+    assert command.evaluate_model(asked, to)["my_sums"]["greedy"] == 0.0
     replies = [(200, "hm"), (200, "no"), (200, "no"), (200, "no"), (200, "no"), (200, "yes")]
     with endpoint(lambda number, body: replies[number]) as server:
         words = (f"evaluation.judge.url={server.url}", "evaluation.judge.model=m", "evaluation.judge.concurrency=1")
         judged, _ = asked_of(tmp_path, *words)
-        first = evaluate.evaluate(judged, to)["my_sums"]
+        first = command.evaluate_model(judged, to)["my_sums"]
         assert (first["judge_greedy"], first["judge_greedy_bounds"], first["judge_failures"]) == (None, [0.0, 0.2], 2)
-        assert "failed 2 of 10 times" in evaluate.table({"my_sums": first})
-        second = evaluate.evaluate(judged, to)["my_sums"]
+        assert "failed 2 of 10 times" in command.table({"my_sums": first})
+        second = command.evaluate_model(judged, to)["my_sums"]
         assert (second["greedy"], second["judge_greedy"], second["judge_failures"]) == (0.0, 0.2, 0)
-        assert evaluate.evaluate(judged, to)["my_sums"] == second
+        assert command.evaluate_model(judged, to)["my_sums"] == second
         assert len(server.bodies) == 6
-    assert "judge_greedy" not in evaluate.evaluate(asked, to)["my_sums"]
+    assert "judge_greedy" not in command.evaluate_model(asked, to)["my_sums"]
 
 
 def test_the_plan_says_how_much_is_to_be_answered():

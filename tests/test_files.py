@@ -23,6 +23,7 @@ def test_a_write_that_breaks_off_leaves_the_old_content(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         write_json(tmp_path / "a.json", "new")
     assert read_json(tmp_path / "a.json") == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_what_json_does_not_know_is_refused(tmp_path):

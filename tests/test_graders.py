@@ -2,7 +2,7 @@
 
 import pytest
 
-from verl_rzero.evaluation.graders import answer, bbeh_answer, bbeh_same, chosen_letter, right
+from verl_rzero.evaluation.graders import bbeh_answer, bbeh_same, chosen_letter, final_answer, right
 
 
 def same(a: str, b: str) -> bool:
@@ -51,7 +51,7 @@ def test_a_letter_is_right_only_as_itself():
 
 
 def test_mathematical_answers_are_compared_as_such_and_the_last_box_counts():
-    assert answer("math", r"\boxed{1} then \boxed{2.0}", 0) == "2.0"
+    assert final_answer("math", r"\boxed{1} then \boxed{2.0}", 0) == "2.0"
     assert right("math", "2.0", "2", same)
     assert not right("math", None, "2", same)
 

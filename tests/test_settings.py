@@ -168,3 +168,8 @@ def test_an_update_must_be_shared_out_evenly_among_the_gpus():
     assert "solver.minibatch_size=128" in message
     assert "Write a multiple of 24." in message
     assert settings.load([*words, "solver.batch_size=480", "solver.minibatch_size=120"]).hardware.nodes == 3
+
+
+@pytest.mark.parametrize(("words", "m"), [([], 10), (["votes=4"], 4), (["votes=4", "dataset_votes=3"], 3)])
+def test_the_dataset_has_its_own_number_of_votes_or_that_of_the_reward(words, m):
+    assert settings.load(words).votes_of_dataset == m

@@ -168,6 +168,19 @@ def test_an_opened_question_shows_text_answers_by_class_label_and_truth(opened):
     assert opened.page.locator(".reply").all_text_contents()[3].startswith("So it is")
 
 
+def test_a_row_has_a_square_for_each_answer_of_the_dataset(browser, tmp_path):
+    made_run.base(tmp_path, 0.386, ["method=released", "rounds=1"])
+    made_run.a_round(tmp_path, 1, [asked("2+2", *"44444", "5", None, None, None)], 0.6)
+    made_run.write_report(tmp_path)
+    page.write(tmp_path)
+    opened = Opened(browser, tmp_path / page.PAGE)
+    marks = opened.page.locator("#questions .row .votes")
+    assert marks.get_attribute("title") == "5 of 9 agree"
+    assert (marks.locator("i").count(), marks.locator("i.none").count()) == (9, 3)
+    assert "5 of 9 answers agree, 6 answered." in opened.open("2+2")
+    opened.page.close()
+
+
 def test_equal_answers_stand_together_and_missing_ones_last(opened):
     opened.open("What is")
     assert opened.page.locator(".class .more").all_inner_texts() == ["2 replies", "1 reply", "1 reply"]

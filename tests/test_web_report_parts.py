@@ -155,7 +155,7 @@ def run(tmp_path):
 
 
 def blocks(html: str) -> dict:
-    found = re.findall(r'class="block" id="([\w-]+)" data-key="\w+">([^<]+)<', html)
+    found = re.findall(r'class="block" id="([\w-]+)">([^<]+)<', html)
     return {name: json.loads(gzip.decompress(base64.b64decode(data))) for name, data in found}
 
 
@@ -165,6 +165,22 @@ def test_blocks_hold_the_round(run):
     assert content["block-1-index"]["reason"] == [None, "above_band"]
     assert content["block-1-index"]["sizes"] == [[2, 2], [4]]
     assert content["block-1-0"][0]["replies"][0] == ["So it is \\boxed{2}", 0]
+
+
+def test_votes_are_counted_as_the_dataset_was_voted_on(tmp_path):
+    # method=released rewards by 10 votes and makes the dataset by 9: 5 / 9 = 0.56 of 10 would be 6.
+    made_run.base(tmp_path, 0.4, ["method=released", "rounds=1"])
+    made_run.a_round(tmp_path, 1, [asked("1+1", *"222223334")], 0.6)
+    told = made_run.write_report(tmp_path)
+    (drawn,) = charts.agreement(told)
+    assert re.findall(r"<th scope=row>(\d+ of \d+)</th><td>1</td>", drawn) == ["5 of 9"]
+    assert any("Of the Solver\u2019s 9 answers" in sentence for sentence in story.sentences(told, ""))
+    assert blocks(page.write(tmp_path).read_text())["block-1-index"]["votes"] == [9]
+
+
+def test_the_agreement_is_drawn_when_the_votes_were_deleted(run):
+    (run / "round_1/votes/votes.parquet").unlink()
+    assert "2 of 4" in charts.agreement(made_run.write_report(run))[0]
 
 
 def test_a_round_that_has_not_changed_is_not_packed_again(run, monkeypatch):
@@ -177,7 +193,35 @@ def test_a_round_that_has_not_changed_is_not_packed_again(run, monkeypatch):
     html = page.write(run).read_text()
     assert packed == ["round_2"]
     assert {*blocks(html)} == {"block-1-index", "block-1-0", "block-2-index", "block-2-0"}
+    (run / page.PAGE).unlink()
     assert page.write(run).read_text() == html
+    assert packed == ["round_2"]
+
+
+def test_a_damaged_old_page_does_not_matter(run):
+    html = page.write(run).read_text()
+    damaged = "\n".join(line for line in html.splitlines() if 'id="block-1-0"' not in line)
+    (run / page.PAGE).write_text(damaged)
+    assert page.write(run).read_text() == html
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda kept: kept[:-1],
+        lambda kept: kept.replace(b"block-1-0", b"block-1-9"),
+        lambda kept: b"\n".join(kept.split(b"\n")[:2]),
+        lambda kept: kept + b"\xff",
+        lambda kept: kept.partition(b"\n")[2],
+        lambda kept: b"",
+    ],
+)
+def test_a_damaged_cache_does_not_matter(run, damage):
+    html = page.write(run).read_text()
+    kept = run / pack.CACHE / "round_1"
+    kept.write_bytes(damage(whole := kept.read_bytes()))
+    assert page.write(run).read_text() == html
+    assert kept.read_bytes() == whole
 
 
 def test_a_round_whose_votes_change_is_packed_again(run):

@@ -1,4 +1,5 @@
-"""Errors, files that are whole or not there, progress, terminal, processes: what every other room may need.
+"""What every room may need: errors, files that are whole or not there, rows that people bring, progress, terminal,
+processes.
 
 Imports nothing of ours. Never here: anything about models, questions or settings.
 """

@@ -4,15 +4,14 @@ R-Few's idea (arXiv 2512.02472): 1 to 5 % of human examples keep self-play from 
 run is not zero-data, and its report says so.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from verl_rzero import settings
 from verl_rzero.base.errors import UserError, refusal
+from verl_rzero.base.rows import check_columns, read_rows
 
 
 @dataclass(frozen=True)
@@ -25,18 +24,13 @@ def load(path: Path) -> list[Anchor]:
     """The rows of a parquet or JSONL file with the columns `question` and `answer`.
 
     Raises:
-        UserError: no rows, or one that lacks a column.
+        UserError: it can't be read, holds no rows, or one that lacks a column.
     """
-    rows = _rows(path)
+    called = f"anchors.path={path}"
+    rows = read_rows(path, called)
     if not rows:
-        raise UserError(f"anchors.path={path}: it holds no rows.")
-    for number, row in enumerate(rows):
-        missing = [name for name in ("question", "answer") if row.get(name) in (None, "")]
-        if missing:
-            raise UserError(
-                f"anchors.path={path}: row {number} has no {' and no '.join(missing)}, but {sorted(row)}. "
-                "Each row needs a question and its answer."
-            )
+        raise UserError(f"{called}: it holds no rows.")
+    check_columns(rows, ("question", "answer"), called, first=0)
     return [Anchor(str(row["question"]), str(row["answer"])) for row in rows]
 
 
@@ -55,15 +49,3 @@ def shown(anchors: Sequence[Anchor], count: int, *seed: object) -> list[str]:
     """`count` questions for one prompt of the Challenger, drawn by `seed`; all of them where there are fewer."""
     drawn = Random(f"anchors {seed}").sample(list(anchors), min(count, len(anchors)))
     return [anchor.question for anchor in drawn]
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-        return rows
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except ValueError as error:
-        raise UserError(f"anchors.path={path}: a line is not JSON ({error}). Write JSONL or parquet.") from error

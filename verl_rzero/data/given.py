@@ -1,11 +1,10 @@
 """Questions that a run is given to train on, without labels."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from verl_rzero.base.errors import UserError
+from verl_rzero.base.rows import check_columns, read_rows
 
 
 @dataclass(frozen=True)
@@ -22,30 +21,13 @@ def read_given(path: Path) -> list[GivenQuestion]:
     Raises:
         UserError: it can't be read, holds no rows, or one without a question.
     """
-    rows = _rows(path)
+    rows = read_rows(path, f"data={path}")
     if not rows:
         raise UserError(f"data={path}: it holds no rows.")
-    for number, row in enumerate(rows):
-        if not str(row.get("question") or "").strip():
-            raise UserError(f"data={path}: row {number} has no question, but {sorted(row)}. Each row needs a question.")
+    check_columns(rows, ["question"], f"data={path}", first=1)
     return [
         GivenQuestion(
             str(row["question"]).strip(), None if row.get("answer") in (None, "") else str(row["answer"]).strip()
         )
         for row in rows
     ]
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        if path.suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-            return rows
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        raise UserError(f"data={path}: it can't be read ({error}). Write a parquet or JSONL file.") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"data={path}: a line is no JSON object. Write one object with a question a line.")
-    return rows

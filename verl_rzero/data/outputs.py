@@ -15,6 +15,11 @@ def model_of(stage_dir: Path) -> Path | str:
     return stage_dir / "model" if named == "model" else str(named)
 
 
+def solver_of(run: Path, round_: int) -> Path | str:
+    """S(round_); S(0) is the base model."""
+    return model_of(run / (f"round_{round_}/solver" if round_ else "base/model"))
+
+
 def kept_questions(run: Path, round_: int) -> list[records.VotedQuestion]:
     """The questions of a round that its curation kept, in the order of their ids."""
     here = run / f"round_{round_}"
@@ -46,7 +51,11 @@ def label_accuracy(voted: list[records.VotedQuestion]) -> float | None:
 
 
 def model_hash(model: Path | str) -> str:
-    """SHA-256 of a model directory's weights, in short; a hub name stands for itself."""
+    """SHA-256 of a model directory's weights, in short; a hub name stands for itself.
+
+    It says in the records of a run who wrote a text: the same weights have it wherever they lie, with any tokenizer
+    beside them. Which replies of a model may be used again is `store.model_key`'s to say.
+    """
     from hashlib import file_digest, sha256
 
     files = sorted(Path(model).glob("*.safetensors"))

@@ -77,7 +77,7 @@ async def votes(
 ) -> tuple[list[VotedQuestion], GradingCounts]:
     """m replies to each well-formed question, grouped into classes of equal answers; and what the grouping cost."""
     valid = [(item, item.question) for item in asked if item.well_formed and item.question is not None]
-    may_refuse, m = settings.curation.ill_posed_share is not None, settings.dataset_votes or settings.votes
+    may_refuse, m = settings.curation.ill_posed_share is not None, settings.votes_of_dataset
     seeds = [sample_seed(settings.seed, "vote", item.round, item.id) for item, _ in valid]
     sampling = parameters(settings.sampling.votes, settings.model.answer_tokens)
     texts = [text for _, text in valid]

@@ -14,7 +14,7 @@ from typing import Any
 from verl_rzero import settings
 from verl_rzero.base.errors import UserError
 from verl_rzero.data import records, run_dir
-from verl_rzero.data.outputs import kept_questions, model_of
+from verl_rzero.data.outputs import kept_questions, solver_of
 from verl_rzero.data.records import VotedQuestion
 from verl_rzero.evaluation import judge, store
 from verl_rzero.evaluation.intervals import wilson
@@ -88,11 +88,6 @@ def label_numbers(audited: Round, same: Callable[[str, str], bool]) -> dict[str,
     }
 
 
-def solver_of(run: Path, t: int) -> Path | str:
-    """S(t); S(0) is the base model."""
-    return model_of(run / (f"round_{t}/solver" if t else "base/model"))
-
-
 def _accuracies(run: Path, asked: Settings, solver: int, rounds: Sequence[Round]) -> list[float | None]:
     """Share of right greedy answers of S(solver) to the questions of each round; None where nothing is known."""
     known = [each for each in rounds if any(answer is not None for answer in each.answers)]
@@ -114,7 +109,7 @@ def _replies(
     chosen = {name: Benchmark(str(path), None, k, None) for name, path in benchmarks.items()}
     changed = settings.with_benchmarks(asked, chosen, asked.sampling.votes.temperature)
     loaded = [load(name, path, None) for name, path in benchmarks.items()]
-    return [place.rows() for place in store.answer(changed, model, loaded, here, title)]
+    return [place.rows() for place in store.ask_missing(changed, model, loaded, here, title)]
 
 
 def _write(path: Path, audited: Round) -> None:

@@ -17,7 +17,7 @@ from verl_rzero.evaluation import judge, store
 from verl_rzero.evaluation.load import FILES, load
 from verl_rzero.grading.grader import same_answer
 from verl_rzero.settings import Settings, machine
-from verl_rzero.settings.benchmarks import TABLE, Benchmark
+from verl_rzero.settings.benchmarks import TABLE, LoadedBenchmark
 
 RECIPE = "qwen3_4b_base"
 RESULT = "result.json"
@@ -56,7 +56,7 @@ def request(words: Sequence[str]) -> tuple[Settings, Path]:
     return settings.with_parts(chosen, model=model), Path(own.get("to", "evaluations")).absolute()
 
 
-def evaluate(asked: Settings, to: Path) -> dict[str, dict[str, Any]]:
+def evaluate_model(asked: Settings, to: Path) -> dict[str, dict[str, Any]]:
     """Scores per benchmark, from what is kept below `to` and what had to be asked. Raises UserError, StageFailed."""
     judge.api_key(asked.evaluation.judge)
     check_cluster(asked)
@@ -64,11 +64,11 @@ def evaluate(asked: Settings, to: Path) -> dict[str, dict[str, Any]]:
     assert asked.model.path is not None
     to.mkdir(parents=True, exist_ok=True)
     with run_dir.locked(to):
-        places = store.answer(asked, asked.model.path, loaded, to, "evaluation")
+        places = store.ask_missing(asked, asked.model.path, loaded, to, "evaluation")
         return {each.name: _scored(asked, each, place) for each, place in zip(loaded, places, strict=True)}
 
 
-def _scored(asked: Settings, benchmark: Benchmark, place: store.Place) -> dict[str, Any]:
+def _scored(asked: Settings, benchmark: LoadedBenchmark, place: store.Place) -> dict[str, Any]:
     """The scores of replies that are all there; a judge that failed before is asked again."""
     from verl_rzero.evaluation.run import about, judged, score
 
@@ -141,7 +141,7 @@ def main(words: Sequence[str]) -> int:
 
     def work(words: Sequence[str]) -> None:
         asked, to = request(words)
-        print(table(evaluate(asked, to)))
+        print(table(evaluate_model(asked, to)))
         print(f"\nreplies and scores  {to}")
 
     return exit_code(work, HELP, words, again="continues from here")

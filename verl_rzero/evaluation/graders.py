@@ -20,7 +20,7 @@ _SAID_LETTER = re.compile(
 _BBEH_PREFIXES = ("the answer is:", "the final answer is ", "the final answer is: ", "the answer is ")
 
 
-def answer(grader: GraderName, text: str, options: int) -> str | None:
+def final_answer(grader: GraderName, text: str, options: int) -> str | None:
     """The final answer of a whole reply, None where it gives none. `options` is the number of choices."""
     if grader == "choice":
         return chosen_letter(text, options)

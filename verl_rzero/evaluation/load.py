@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from verl_rzero.base.errors import UserError
-from verl_rzero.settings.benchmarks import TABLE, Benchmark, Source, benchmark, source
+from verl_rzero.base.rows import read_rows
+from verl_rzero.settings.benchmarks import TABLE, LoadedBenchmark, Source, benchmark, source
 
 FILES = (".parquet", ".jsonl", ".json")
 
 
-def load(name: str, path: str | Path | None, n: int | None) -> Benchmark:
+def load(name: str, path: str | Path | None, n: int | None) -> LoadedBenchmark:
     """The first n questions (None: all) of the benchmark.
 
     Args:
@@ -57,30 +58,7 @@ def _from_disk(name: str, known: Source, path: Path) -> list[dict[str, Any]]:
         )
     if path.suffix not in FILES:
         raise UserError(f"benchmark {name}: {path} is none of {', '.join(FILES)}. Convert it to one of them.")
-    return _parquet(name, path) if path.suffix == ".parquet" else _jsonl(name, path)
-
-
-def _parquet(name: str, path: Path) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-    except pa.ArrowInvalid as error:
-        raise UserError(f"benchmark {name}: {path} can't be read as parquet ({error}). Write it anew.") from error
-    return rows
-
-
-def _jsonl(name: str, path: Path) -> list[dict[str, Any]]:
-    text = path.read_text(encoding="utf-8")
-    lines = [line for line in text.split("\n") if line.strip()]  # JSON may hold other ends of lines as characters
-    try:
-        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in lines]
-    except json.JSONDecodeError as error:
-        raise UserError(f"benchmark {name}: {path} is not JSON, one object a line ({error}). Write it anew.") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"benchmark {name}: {path} must hold one JSON object a line. Write it anew.")
-    return rows
+    return read_rows(path, f"benchmark {name}: {path}")
 
 
 def _from_directory(name: str, known: Source, path: Path) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from verl_rzero.grading.grader import Grader, Tally
 from verl_rzero.rules.prompts import render, solver_messages
 from verl_rzero.rules.voting import vote, vote_by_text
 from verl_rzero.settings import Settings
-from verl_rzero.settings.benchmarks import Benchmark, Item
+from verl_rzero.settings.benchmarks import Item, LoadedBenchmark
 
 if TYPE_CHECKING:
     from verl_rzero.engine.engines import Engine
@@ -31,8 +31,8 @@ CHUNK = 1024
 """Questions that are asked at once where an interrupted evaluation can be continued."""
 
 
-async def evaluate(
-    asked: Settings, engine: "Engine", benchmarks: Sequence[Benchmark], stage_dir: Path
+async def evaluate_in_stage(
+    asked: Settings, engine: "Engine", benchmarks: Sequence[LoadedBenchmark], stage_dir: Path
 ) -> dict[str, dict[str, Any]]:
     """Scores per benchmark (see `score`), after every reply has gone to `<stage>/answers.parquet`."""
     progress = Progress(stage_dir, sum(answers_to_give(asked, each) for each in benchmarks), "answer")
@@ -42,7 +42,7 @@ async def evaluate(
     grader = Grader(asked.grading.timeout_s)
     for each in benchmarks:
         tally = Tally(grader)
-        rows = await answer(asked, engine, each, each.items, Share(progress, before), tally)
+        rows = await ask_and_grade(asked, engine, each, each.items, ProgressPart(progress, before), tally)
         before += answers_to_give(asked, each)
         rows = await asyncio.to_thread(judged, asked.evaluation.judge, each, rows)
         scores[each.name] = score(rows, _same(each, tally)) | about(asked, each) | {"grading": tally.counts.as_dict()}
@@ -52,7 +52,7 @@ async def evaluate(
     return scores
 
 
-class Share(Progress):
+class ProgressPart(Progress):
     """A part of a stage's progress, behind the `before` units of the parts before it."""
 
     def __init__(self, whole: Progress, before: int) -> None:
@@ -61,22 +61,22 @@ class Share(Progress):
     def update(self, done: int, note: str = "") -> None:
         self._whole.update(self._before + done, note)
 
-    def behind(self, more: int) -> "Share":
+    def behind(self, more: int) -> "ProgressPart":
         """The part that follows `more` units of this one."""
-        return Share(self._whole, self._before + more)
+        return ProgressPart(self._whole, self._before + more)
 
 
-def answers_to_give(asked: Settings, benchmark: Benchmark) -> int:
+def answers_to_give(asked: Settings, benchmark: LoadedBenchmark) -> int:
     """Replies to all questions: a greedy one and k sampled ones each."""
     return len(benchmark.items) * (1 + asked.evaluation.k_of(benchmark.name))
 
 
-async def answer(
+async def ask_and_grade(
     asked: Settings,
     engine: "Engine",
-    benchmark: Benchmark,
+    benchmark: LoadedBenchmark,
     items: Sequence[Item],
-    progress: Share,
+    progress: ProgressPart,
     tally: Tally,
     first: int = 0,
 ) -> list[Answered]:
@@ -89,7 +89,7 @@ async def answer(
     k, length = asked.evaluation.k_of(benchmark.name), asked.model.answer_tokens
     replies: list[list[Reply]] = [[Reply("", False)] * (1 + k) for _ in items]
 
-    async def ask(n: int, temperature: float, seeds: list[int] | None, where: int, progress: Share) -> None:
+    async def ask(n: int, temperature: float, seeds: list[int] | None, where: int, progress: ProgressPart) -> None:
         sampling = {"temperature": temperature, "max_tokens": length}
         given = await solve(asked, engine, [texts[i] for i in fitting], n, sampling, seeds, progress)
         for i, some in zip(fitting, given, strict=True):
@@ -115,12 +115,13 @@ def _fits(asked: Settings, engine: "Engine", text: str) -> bool:
 
 
 def _graded(
-    benchmark: Benchmark, items: Sequence[Item], replies: Sequence[Sequence[Reply]], tally: Tally
+    benchmark: LoadedBenchmark, items: Sequence[Item], replies: Sequence[Sequence[Reply]], tally: Tally
 ) -> list[Answered]:
     rows = []
     for item, given in zip(items, replies, strict=True):
         answers = [
-            graders.answer(benchmark.grader, reply.text, item.options) if reply.finished else None for reply in given
+            graders.final_answer(benchmark.grader, reply.text, item.options) if reply.finished else None
+            for reply in given
         ]
         right = [graders.right(benchmark.grader, each, item.answer, tally.same) for each in answers]
         texts, finished = [reply.text for reply in given], [reply.finished for reply in given]
@@ -129,7 +130,7 @@ def _graded(
     return rows
 
 
-def judged(asked: settings.Judge, benchmark: Benchmark, rows: Sequence[Answered]) -> list[Answered]:
+def judged(asked: settings.Judge, benchmark: LoadedBenchmark, rows: Sequence[Answered]) -> list[Answered]:
     """The rows with the judge's verdicts on every answer that the rules call wrong and that has none yet.
 
     Letters need no judge, and where there is no answer there is nothing to judge.
@@ -162,7 +163,7 @@ def judged(asked: settings.Judge, benchmark: Benchmark, rows: Sequence[Answered]
     ]
 
 
-def _same(benchmark: Benchmark, tally: Tally) -> Same | None:
+def _same(benchmark: LoadedBenchmark, tally: Tally) -> Same | None:
     """What lets sampled answers vote together: mathematical equality, or for letters and words the same text."""
     return tally.same if benchmark.grader == "math" else None
 
@@ -220,7 +221,7 @@ def _pairs(row: Answered, part: slice) -> list[tuple[bool, str | None]]:
     return list(zip(row.right[part], row.judged[part], strict=True))
 
 
-def about(asked: Settings, benchmark: Benchmark) -> dict[str, Any]:
+def about(asked: Settings, benchmark: LoadedBenchmark) -> dict[str, Any]:
     """Under which protocol, on which questions, and by which judge a score came about."""
     return {
         "protocol": protocol(asked, benchmark),
@@ -229,7 +230,7 @@ def about(asked: Settings, benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def protocol(asked: Settings, benchmark: Benchmark) -> str:
+def protocol(asked: Settings, benchmark: LoadedBenchmark) -> str:
     """Hash of all that a benchmark's replies and grades depend on beside the model: scores of one hash compare.
 
     A judge is not among it: its verdicts stand beside the grades.

@@ -24,7 +24,7 @@ from verl_rzero.data import records, run_dir
 from verl_rzero.data.records import Answered
 from verl_rzero.engine import environment, processes
 from verl_rzero.settings import Settings
-from verl_rzero.settings.benchmarks import Benchmark, Item
+from verl_rzero.settings.benchmarks import Item, LoadedBenchmark
 
 ITEMS, ANSWERS, PARTS, WORK = "items.json", "answers.parquet", "parts", "work.json"
 
@@ -42,9 +42,9 @@ class Place:
         """The graded replies, all of them."""
         return records.read(self.dir / ANSWERS, Answered)
 
-    def benchmark(self) -> Benchmark:
+    def benchmark(self) -> LoadedBenchmark:
         kept = read_json(self.dir / ITEMS)
-        return Benchmark(kept["name"], kept["grader"], [Item(**item) for item in kept["items"]])
+        return LoadedBenchmark(kept["name"], kept["grader"], [Item(**item) for item in kept["items"]])
 
     @property
     def answered(self) -> bool:
@@ -52,7 +52,11 @@ class Place:
 
 
 def model_key(model: Path | str) -> str:
-    """Sixteen hex digits of a model directory's weights, configuration and tokenizer; a hub name stands for itself."""
+    """Name of the directory of a model's replies: it differs wherever the replies could.
+
+    Sixteen hex digits of a model directory's weights, configuration and tokenizer (`outputs.model_hash` is of the
+    weights only); a hub name stands for itself, with -- for its slash.
+    """
     here = Path(model)
     if not here.is_dir():
         return str(model).replace("/", "--")
@@ -66,7 +70,9 @@ def model_key(model: Path | str) -> str:
     return digest.hexdigest()[:16]
 
 
-def answer(asked: Settings, model: Path | str, benchmarks: Sequence[Benchmark], to: Path, title: str) -> list[Place]:
+def ask_missing(
+    asked: Settings, model: Path | str, benchmarks: Sequence[LoadedBenchmark], to: Path, title: str
+) -> list[Place]:
     """The places of the model's replies to the benchmarks, after having it give those that are not there yet.
 
     That is done in a process of its own, through the engines of a run, on all devices that `asked.hardware` names.
@@ -89,7 +95,7 @@ def answer(asked: Settings, model: Path | str, benchmarks: Sequence[Benchmark], 
     return places
 
 
-def prepare(asked: Settings, model: Path | str, benchmarks: Sequence[Benchmark], here: Path) -> list[Place]:
+def prepare(asked: Settings, model: Path | str, benchmarks: Sequence[LoadedBenchmark], here: Path) -> list[Place]:
     """Write down what is to be asked of the model, and return where the replies of every benchmark go."""
     from verl_rzero.evaluation.run import protocol
 
@@ -119,7 +125,7 @@ def part(place: Place, first: int) -> Path:
     return place.dir / PARTS / f"{first:06}.parquet"
 
 
-def work(here: Path) -> tuple[str, list[Place]]:
-    """What `answer` has written down for its process: the model and the places to fill."""
+def to_do(here: Path) -> tuple[str, list[Place]]:
+    """What `ask_missing` has written down for its process: the model and the places to fill."""
     asked = json.loads((here / WORK).read_text(encoding="utf-8"))
     return asked["model"], [Place(here / name) for name in asked["places"]]

@@ -1,4 +1,4 @@
-"""Has one model answer benchmarks: `python -m verl_rzero.evaluation.work <directory>`. `store.answer` starts it."""
+"""Has a model answer benchmarks: `python -m verl_rzero.evaluation.work <directory>`. `store.ask_missing` starts it."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ async def work(here: Path, start: Start = started) -> None:
     from verl_rzero.evaluation import run
 
     asked = settings.read(here / run_dir.SETTINGS)
-    model, places = store.work(here)
+    model, places = store.to_do(here)
     benchmarks = [place.benchmark() for place in places]
     engine = await start(asked, model, here)
     progress = Progress(here, sum(run.answers_to_give(asked, each) for each in benchmarks), "answer")
@@ -48,7 +48,9 @@ async def work(here: Path, start: Start = started) -> None:
         for first in range(0, len(each.items), run.CHUNK):
             items, part = each.items[first : first + run.CHUNK], store.part(place, first)
             if not part.is_file():
-                given = await run.answer(asked, engine, each, items, run.Share(progress, done), tally, first)
+                given = await run.ask_and_grade(
+                    asked, engine, each, items, run.ProgressPart(progress, done), tally, first
+                )
                 records.write(part, given, Answered)
             rows += records.read(part, Answered)
             done += run.answers_to_give(asked, each) * len(items) // len(each.items)

@@ -45,7 +45,7 @@ def of_questions(questions: Result, before: Sequence[Result] = ()) -> Readings:
     generated, well_formed = questions["generated"], questions["well_formed"]
     readings = {"well_formed_share": well_formed / generated}
     if well_formed:
-        readings["distinct_share"] = questions["distinct"] / well_formed
+        readings["distinct_of_well_formed"] = questions["distinct"] / well_formed
     readings |= {key: questions[key] for key in ("distinct_2", "tokens_mean") if questions.get(key) is not None}
     if before and before[-1].get("tokens_mean") is not None and "tokens_mean" in readings:
         readings["length_change"] = _fold(before[-1]["tokens_mean"], readings["tokens_mean"])
@@ -56,9 +56,15 @@ def of_votes(votes: Result, _: Sequence[Result] = ()) -> Readings:
     return {"answered_share": votes["answered_share"], **_drift(votes["mean_agreement"])}
 
 
+def kept_share(curation: Result | None) -> float | None:
+    """Of all questions that came to curation, the share that was kept; None before it, or without questions."""
+    questions = curation["kept"] + sum(curation["rejected"].values()) if curation else 0
+    return curation["kept"] / questions if curation and questions else None
+
+
 def of_curation(curation: Result, _: Sequence[Result] = ()) -> Readings:
-    questions = curation["kept"] + sum(curation["rejected"].values())
-    readings = {"kept_share": curation["kept"] / questions} if questions else {}
+    share = kept_share(curation)
+    readings = {} if share is None else {"kept_share": share}
     if curation.get("kept_agreement") is not None:
         readings["kept_agreement"] = curation["kept_agreement"]
     return readings

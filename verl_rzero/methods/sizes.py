@@ -18,7 +18,7 @@ def challenger(settings: Settings, round_: int) -> str:
 
 
 def votes(settings: Settings) -> str:
-    return f"{settings.dataset_votes or settings.votes} answers to each question"
+    return f"{settings.votes_of_dataset} answers to each question"
 
 
 def curation(settings: Settings) -> str:

@@ -15,7 +15,7 @@ from verl_rzero.methods.policies import BASE, trains
 from verl_rzero.methods.training import as_it_was, prompt_rows, train
 from verl_rzero.rules.voting import Denominator
 from verl_rzero.settings import Settings
-from verl_rzero.settings.benchmarks import Benchmark
+from verl_rzero.settings.benchmarks import LoadedBenchmark
 
 if TYPE_CHECKING:
     pass
@@ -100,7 +100,7 @@ def votes(stage: StageInputs) -> dict[str, Any]:
 
     asked = records.read(stage.input("questions") / "questions.parquet", records.Question)
     model, truth = stage.model("solver"), truth_of(stage.settings)
-    m = stage.settings.dataset_votes or stage.settings.votes
+    m = stage.settings.votes_of_dataset
     count = sum(item.well_formed for item in asked)
     if not count:
         raise UserError(
@@ -200,18 +200,20 @@ def solver_on_own_majority(stage: StageInputs) -> dict[str, Any]:
 def evaluation(stage: StageInputs) -> dict[str, Any]:
     """The round's Solver, or the base model, on the held-out benchmarks."""
     from verl_rzero.engine import engines
-    from verl_rzero.evaluation.run import evaluate as scores
+    from verl_rzero.evaluation.run import evaluate_in_stage
 
     model = model_of(stage.run / "base/model" if stage.round == 0 else stage.input("solver"))
     loaded = [benchmark(stage, name) for name in stage.settings.evaluation.benchmarks]
 
     async def work() -> dict[str, Any]:
-        return await scores(stage.settings, await engines.start(stage.settings, model, stage.dir), loaded, stage.dir)
+        return await evaluate_in_stage(
+            stage.settings, await engines.start(stage.settings, model, stage.dir), loaded, stage.dir
+        )
 
     return asyncio.run(work())
 
 
-def benchmark(stage: StageInputs, name: str) -> Benchmark:
+def benchmark(stage: StageInputs, name: str) -> LoadedBenchmark:
     """A benchmark of the run, loaded."""
     from verl_rzero.evaluation.load import load
 

@@ -48,7 +48,7 @@ def dataset_card(made: Exported) -> str:
             {"config_name": "questions", "data_files": "questions/*.parquet"},
         ],
     )
-    replies = made.settings.dataset_votes or made.settings.votes
+    replies = made.settings.votes_of_dataset
     people = "No person and no other model wrote or checked any of it."
     if made.settings.anchors.path:
         people = "Its training had some examples by people (`anchors` in the settings), which are not in here."

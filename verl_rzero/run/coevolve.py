@@ -15,7 +15,7 @@ from verl_rzero.base import processes as run_processes
 from verl_rzero.base.command_line import exit_code
 from verl_rzero.base.display import say
 from verl_rzero.base.files import read_json
-from verl_rzero.data import anchors, run_dir
+from verl_rzero.data import anchors, outputs, run_dir
 from verl_rzero.engine import environment, jobs, processes, warm
 from verl_rzero.engine.cluster import check_cluster
 from verl_rzero.evaluation import judge
@@ -79,7 +79,7 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
                     break
                 do(group, settings, run, command, server, tracker)
         content = report.write(run, settings)
-        web_page.write(run)
+        oversight.draw_page(run)
         say_results(run, content)
 
 
@@ -197,12 +197,12 @@ def say_results(run: Path, content: dict[str, Any]) -> None:
     say("")
     if content["settings"]["anchors"]["path"] is not None:
         say("This run used human examples (anchors): it is not zero-data.")
-    rounds = len(content["rounds"])
-    solver = f"round_{rounds}/solver/model" if rounds else "base/model"
+    last = max((part["round"] for part in content["rounds"] if part["solver"]), default=0)
     say(f"report  {run / web_page.PAGE} and {run_dir.REPORT}")
-    say(f"Solver  {run / solver}")
+    say(f"Solver  {outputs.solver_of(run, last)}")
     if best := content["best_round"]:
-        say(f"best    {run / best['model']} (round {best['round']} by {best['benchmark']}, used for choosing)")
+        model = outputs.solver_of(run, best["round"])
+        say(f"best    {model} (round {best['round']} by {best['benchmark']}, used for choosing)")
     if content["alarms"]:
         say(f"alarms  {len(content['alarms'])}, in {run / report.ALARMS}")
 

@@ -82,7 +82,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class LoadedBenchmark:
     """A loaded benchmark."""
 
     name: str
@@ -101,7 +101,7 @@ def source(name: str) -> Source:
     return TABLE.get(name, LOCAL)
 
 
-def benchmark(name: str, rows: Sequence[Mapping[str, Any]]) -> Benchmark:
+def benchmark(name: str, rows: Sequence[Mapping[str, Any]]) -> LoadedBenchmark:
     """The rows of a dataset as questions with answers.
 
     Raises:
@@ -119,7 +119,7 @@ def benchmark(name: str, rows: Sequence[Mapping[str, Any]]) -> Benchmark:
             f"benchmark {name}: it has columns {list(rows[0])}, but no {' and no '.join(missing)}. "
             f"Rename its columns to {', '.join(needed)}."
         )
-    return Benchmark(name, known.grader, [_item(name, number, known, row) for number, row in enumerate(rows)])
+    return LoadedBenchmark(name, known.grader, [_item(name, number, known, row) for number, row in enumerate(rows)])
 
 
 def _item(name: str, number: int, known: Source, row: Mapping[str, Any]) -> Item:

@@ -140,7 +140,7 @@ def _range_problems(settings: Settings) -> Iterator[UserError]:
 
 
 def _vote_problems(settings: Settings) -> Iterator[UserError]:
-    votes, curation = settings.dataset_votes or settings.votes, settings.curation
+    votes, curation = settings.votes_of_dataset, settings.curation
     if curation.min_answered > votes:
         why = f"a question has only {votes} answers"
         yield refusal("curation.min_answered", curation.min_answered, why, f"Write at most {votes}.")

@@ -87,3 +87,8 @@ class Settings:
     monitors: Monitors
     grading: Grading
     hardware: Hardware
+
+    @property
+    def votes_of_dataset(self) -> int:
+        """Answers to each question of the dataset: `dataset_votes`, and `votes` where that is null."""
+        return self.dataset_votes or self.votes

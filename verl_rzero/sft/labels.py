@@ -1,14 +1,14 @@
 """Labelled questions from a file, and the token ids that they are trained on."""
 
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from verl_rzero.base.errors import UserError, refusal
+from verl_rzero.base.rows import Row, check_columns, read_rows
 from verl_rzero.grading.grader import Grader
 from verl_rzero.rules.answers import last_boxed
 from verl_rzero.rules.prompts import Messages, render
@@ -55,6 +55,7 @@ def read(path: Path) -> list[Labelled]:
     if len(given) > 1:
         why = f"it has both columns {' and '.join(given)}"
         raise refusal("data", path, why, "Leave the one that shall be learned.")
+    check_columns(rows, ("question", "answer"), f"data={path}", first=1)
     grader = Grader()
     try:
         return [_labelled(path, i, row, row.get(given[0]) if given else None, grader) for i, row in enumerate(rows, 1)]
@@ -92,50 +93,16 @@ def write(path: Path, rows: Sequence[Tokens], seed: int) -> None:
     partial.replace(path)
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise refusal("data", path, "there is no such file", "Write the path of a parquet or jsonl file.")
-    match path.suffix:
-        case ".parquet":
-            return list(_parquet(path))
-        case ".jsonl":
-            return list(_jsonl(path))
-    raise refusal("data", path, "it ends neither in .parquet nor in .jsonl", "Convert it to one of these.")
+    if path.suffix not in (".parquet", ".jsonl"):
+        raise refusal("data", path, "it ends neither in .parquet nor in .jsonl", "Convert it to one of these.")
+    return read_rows(path, f"data={path}", only=("question", "answer", *SOLUTION_COLUMNS))
 
 
-def _parquet(path: Path) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise refusal("data", path, f"this is no parquet file ({error})", "Write another file.") from error
-    if not table.num_rows:
-        return []
-    wanted = [name for name in ("question", "answer", *SOLUTION_COLUMNS) if name in table.column_names]
-    rows: list[dict[str, Any]] = table.select(wanted).to_pylist() if wanted else table.slice(0, 1).to_pylist()
-    return rows
-
-
-def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise refusal("data", path, f"line {number} is not JSON ({error})", "Put that line right.") from error
-        if not isinstance(row, dict):
-            raise refusal("data", path, f"line {number} is not a JSON object", "Write one object in each line.")
-        yield row
-
-
-def _labelled(path: Path, number: int, row: dict[str, Any], solution: Any, grader: Grader) -> Labelled:
+def _labelled(path: Path, number: int, row: Row, solution: Any, grader: Grader) -> Labelled:
     """A checked row; `number` counts from 1."""
-    for name in ("question", "answer"):
-        if row.get(name) is None or not str(row[name]).strip():
-            raise refusal("data", path, f"row {number} has no {name}", "Fill it in, or take the row out.")
     question, answer = str(row["question"]), str(row["answer"])
     text = "" if solution is None else str(solution).rstrip()
     boxed = last_boxed(text)

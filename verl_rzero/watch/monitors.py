@@ -58,8 +58,8 @@ ALARMS: tuple[Alarm, ...] = (
         f"a higher challenger.repetition_weight (1 is the paper's); {_TAMER}",
     ),
     Alarm(
-        "repeating", ("questions",), "distinct_share", "distinct", "below",
-        "only {value} of the candidates are different questions",
+        "repeating", ("questions",), "distinct_of_well_formed", "distinct", "below",
+        "only {value} of the well-formed candidates are different questions",
         f"a higher challenger.repetition_weight or sampling.questions.temperature; {_TAMER}",
     ),
     Alarm(

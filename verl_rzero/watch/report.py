@@ -11,6 +11,7 @@ from verl_rzero.base.files import write_json
 from verl_rzero.base.tables import aligned
 from verl_rzero.data import run_dir
 from verl_rzero.methods.policies import ORDER
+from verl_rzero.methods.readings import kept_share
 from verl_rzero.settings import Settings, as_dict
 from verl_rzero.watch import choice, monitors
 
@@ -101,21 +102,12 @@ def _scores(evaluation: dict[str, Any] | None, benchmarks: list[str]) -> list[st
     return [_number(result.get(score)) for result in results for score in ("greedy", "mean_at_k")]
 
 
-def _kept_share(part: Part) -> float | None:
-    """Of all questions that came to curation, the share that was kept."""
-    curation = part["curation"]
-    if not curation:
-        return None
-    questions = curation["kept"] + sum(curation["rejected"].values())
-    return curation["kept"] / questions if questions else None
-
-
 _COLUMNS: dict[str, dict[str, Callable[[Part], float | None]]] = {
     "rzero": {
         "agreement": _of("votes", "mean_agreement"),
         "label accuracy": _of("votes", "pseudo_label_accuracy"),
         "of kept": _of("curation", "kept_label_accuracy"),
-        "kept share": _kept_share,
+        "kept share": lambda part: kept_share(part["curation"] or {}),
     },
     "ttrl": {
         "majority share": _of_last_step("agreement_mean"),

@@ -1,11 +1,11 @@
 """The drawings of a run's rounds, from its report.json. A part that isn't there yet is left out."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
+from verl_rzero.watch.reported import benchmarks, distinct_share, marked, points_of_time, replies_to_a_question
 from verl_rzero.watch.web import svg
-from verl_rzero.watch.web.figures import figure, key
+from verl_rzero.watch.web.figures import figure, legend
 from verl_rzero.watch.web.interval_bars import greedy_interval
 from verl_rzero.watch.web.svg import Point, Series
 from verl_rzero.watch.web.text import percent
@@ -26,34 +26,6 @@ REASONS = {
     "not_well_formed": ("no question", "pale"),
 }
 """What became of a question: how the page calls it, and its colour."""
-
-
-def points_of_time(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """("base", its part), ("1", round 1's part) and so on."""
-    return [("base", report["base"]), *((str(part["round"]), part) for part in report["rounds"])]
-
-
-def benchmarks(report: dict[str, Any]) -> list[str]:
-    """The benchmarks that have any score, in the order of the settings."""
-    found = {name for _, part in points_of_time(report) for name in part["evaluation"] or {}}
-    return [name for name in report["settings"]["evaluation"]["benchmarks"] if name in found]
-
-
-def marked(report: dict[str, Any], benchmark: str) -> str:
-    """The benchmark's name; one that chose the best round is no evidence of how good that is, and is marked."""
-    chosen_by = report["settings"]["evaluation"].get("choose_by")
-    return f"{benchmark} (used for choosing)" if benchmark == chosen_by else benchmark
-
-
-def kept_share(curation: dict[str, Any] | None) -> float | None:
-    """Of all questions that came to curation, the share that was kept; None before it, or without questions."""
-    questions = curation["kept"] + sum(curation["rejected"].values()) if curation else 0
-    return curation["kept"] / questions if curation and questions else None
-
-
-def distinct_share(questions: dict[str, Any] | None) -> float | None:
-    """Of all texts of the Challenger, the share of different questions."""
-    return questions["distinct"] / questions["generated"] if questions and questions["generated"] else None
 
 
 def accuracy(report: dict[str, Any]) -> list[str]:
@@ -102,15 +74,15 @@ def _points(found: Sequence[tuple[float, float | None, Sequence[float] | None]])
     return points
 
 
-def agreement(report: dict[str, Any], counts: dict[int, list[int]]) -> list[str]:
-    """Per round: how many of the m answers were in the largest class; `counts` has m + 1 numbers for a round."""
+def agreement(report: dict[str, Any]) -> list[str]:
+    """Per round: how many of the m answers were in the largest class."""
     low, high = report["settings"]["band"]
     drawn = []
     for part in report["rounds"]:
-        if part["votes"] is None or part["round"] not in counts:
+        if part["votes"] is None:
             continue
-        number, of = part["round"], counts[part["round"]]
-        m = len(of) - 1
+        number, of = part["round"], part["votes"]["agreement_histogram"]
+        m = replies_to_a_question(part["votes"])
         kept = [low - 1e-9 <= n / m <= high + 1e-9 for n in range(m + 1)]
         marks = [(0, "0"), (m // 2, f"{m // 2} of {m}"), (m, f"all {m}")] if m > 1 else [(0, "0"), (1, "1")]
         drawing = svg.histogram(of, kept, marks, f"Histogram of agreement in round {number}")
@@ -142,7 +114,7 @@ def outcomes(report: dict[str, Any]) -> list[str]:
         [[label.split(":")[0], *_amounts(parts, names)] for label, parts in rows],
     )
     return [
-        figure("Kept and rejected", "", key(names) + svg.shares(rows, "Share of questions kept and rejected"), table)
+        figure("Kept and rejected", "", legend(names) + svg.shares(rows, "Share of questions kept and rejected"), table)
     ]
 
 
@@ -185,22 +157,6 @@ def variety(report: dict[str, Any]) -> list[str]:
     """Distinct questions of each round's data set."""
     wanted = [("distinct", "c1", lambda part: distinct_share(part["questions"]))]
     return by_round(report, "Distinct questions in the data set", "% of a round's candidates", wanted)
-
-
-def agreement_counts(run: Path, report: dict[str, Any]) -> dict[int, list[int]]:
-    """{round: of m + 1 numbers the n-th counts the questions with n answers in the largest class}."""
-    import numpy as np
-    import pyarrow.parquet as pq
-
-    counts = {}
-    m = report["settings"]["votes"]
-    for part in report["rounds"]:
-        votes = run / f"round_{part['round']}/votes/votes.parquet"
-        if part["votes"] is not None and votes.is_file():
-            shares = pq.read_table(votes, columns=["agreement"])
-            agreeing = np.rint(shares["agreement"].to_numpy() * m).astype(int)
-            counts[part["round"]] = np.bincount(agreeing, minlength=m + 1).tolist()
-    return counts
 
 
 def whole_percent(share: float) -> str:

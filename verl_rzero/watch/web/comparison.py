@@ -6,9 +6,11 @@ from typing import Any
 
 from verl_rzero.base.files import read_json, write_atomically
 from verl_rzero.data import run_dir
+from verl_rzero.methods.readings import kept_share
 from verl_rzero.settings import schema
+from verl_rzero.watch.reported import benchmarks, distinct_share, marked, points_of_time
 from verl_rzero.watch.web import story, svg, tables
-from verl_rzero.watch.web.charts import benchmarks, distinct_share, kept_share, marked, points_of_time, whole_percent
+from verl_rzero.watch.web.charts import whole_percent
 from verl_rzero.watch.web.figures import figure, section, table
 from verl_rzero.watch.web.interval_bars import difference, greedy_interval
 from verl_rzero.watch.web.page import PAGE, Part, document, link
@@ -26,7 +28,7 @@ def write(runs: Sequence[Path], to: Path) -> Path:
     """Compare the runs by their report.json; returns the page's path."""
     directories = dict(zip(names(runs), runs, strict=True))
     reports = {name: read_json(run / run_dir.REPORT) for name, run in directories.items()}
-    write_atomically(to, page(reports, directories, to))
+    write_atomically(to, html_of_runs(reports, directories, to))
     return to
 
 
@@ -39,7 +41,7 @@ def names(runs: Sequence[Path]) -> list[str]:
     return [str(Path(*part[-length:])) for part in parts]
 
 
-def page(reports: Reports, directories: dict[str, Path], to: Path) -> str:
+def html_of_runs(reports: Reports, directories: dict[str, Path], to: Path) -> str:
     """The whole page as HTML; `to` is where it will lie, for its links to the runs' own pages."""
     accuracy = [drawn for name in _all_benchmarks(reports) for drawn in _accuracy(reports, name)]
     sections = [

@@ -1,4 +1,4 @@
-"""Pieces of HTML: figures, keys and tables. All text that comes in is escaped here."""
+"""Pieces of HTML: figures, legends and tables. All text that comes in is escaped here."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def figure(title: str, about: str, drawing: str, numbers: Table | None = None) -
     return f"<figure><figcaption><b>{escaped(title)}</b> {subtitle}</figcaption>{drawing}{opened}</figure>"
 
 
-def key(names: Sequence[tuple[str, str]]) -> str:
+def legend(names: Sequence[tuple[str, str]]) -> str:
     """What the colours mean: (name, tone)."""
     items = "".join(f'<li><i class="back-{tone}"></i>{escaped(name)}</li>' for name, tone in names)
     return f'<ul class="key">{items}</ul>'

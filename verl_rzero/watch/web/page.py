@@ -36,12 +36,11 @@ def write(run: Path, reply_chars: int | None = None) -> Path:
     `reply_chars` is the length to which replies are cut; None for one that suits their number.
     """
     report, path = read_json(run / run_dir.REPORT), run / PAGE
-    packed = pack.packed_rounds(run, report, path, reply_chars)
-    write_atomically(path, page(run, report, packed))
+    write_atomically(path, html_of_run(run, report, pack.packed_rounds(run, report, reply_chars)))
     return path
 
 
-def page(run: Path, report: dict[str, Any], packed: Sequence[pack.Packed]) -> str:
+def html_of_run(run: Path, report: dict[str, Any], packed: Sequence[pack.Packed]) -> str:
     """The whole page as HTML."""
     missing = story.missing(report)
     accuracy = charts.accuracy(report)
@@ -58,7 +57,7 @@ def page(run: Path, report: dict[str, Any], packed: Sequence[pack.Packed]) -> st
         lead=story.sentences(report, missing),
         after_lead=story.alarms(report),
         hero=accuracy[0] + f"<p>{_HELD_OUT}</p>" if len(accuracy) == 1 else "",
-        below=tables.rounds(report),
+        below=tables.rounds_table(report),
         parts=[part for part in parts if part.html],
         blocks=[line for one in packed for line in one.lines],
         scripts=["temml.min.js", "texts.js", "questions.js"],
@@ -113,17 +112,16 @@ _HELD_OUT = "Held-out questions with known answers, never trained on. Pale bars 
 
 def _drawn(run: Path, report: dict[str, Any], accuracy: Sequence[str]) -> list[Part]:
     low, high = report["settings"]["band"]
-    m = report["settings"]["votes"]
     sections = [
         ("accuracy", "Accuracy", _HELD_OUT, accuracy if len(accuracy) > 1 else []),
-        ("difficulty", "How hard the questions were", f"How many of the Solver\u2019s {m} answers to a question were "
-         f"the same. In colour: questions in the band from {low:g} to {high:g}, which are learned from. Figures are "
-         "percentages.", charts.agreement(report, charts.agreement_counts(run, report))),
+        ("difficulty", "How hard the questions were", "How many of the Solver\u2019s answers to a question were the "
+         f"same. In colour: questions in the band from {low:g} to {high:g}, which are learned from. Figures are "
+         "percentages.", charts.agreement(report)),
         ("outcomes", "What became of them", "", [*charts.outcomes(report), *charts.labels(report)]),
         ("audit", "Audit", "", tables.audited(run)),
         ("challenger", "The Challenger\u2019s training", "", _challenger(report)),
         ("solver", "The Solver\u2019s training", "", _solver(report)),
-        ("time", "Where the time went", "", step_charts.time(report)),
+        ("time", "Where the time went", "", step_charts.time_spent(report)),
     ]  # fmt: skip
     return [Part(anchor, title, section(anchor, title, lead, figures)) for anchor, title, lead, figures in sections]
 
@@ -175,7 +173,6 @@ def _browser(report: dict[str, Any], packed: Sequence[pack.Packed]) -> str:
     return Template(asset("questions.html")).substitute(
         rounds="".join(f'<option value="{one.round}">round {one.round}</option>' for one in packed),
         reasons="".join(f'<option value="{name}">{fates[name]}</option>' for name in reasons),
-        votes=report["settings"]["votes"],
         shown=",".join(str(one.round) for one in packed),
         fates=escaped(json.dumps({**fates, "no_votes": "no votes", "not_curated": "not decided yet"})),
     )

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from verl_rzero.watch.reported import points_of_time
 from verl_rzero.watch.web import svg
-from verl_rzero.watch.web.charts import points_of_time
 from verl_rzero.watch.web.figures import Table, figure
 from verl_rzero.watch.web.svg import Point, Series
 from verl_rzero.watch.web.text import duration, part_of
@@ -43,7 +43,7 @@ def over_steps(
     return [figure(title, about, svg.lines(drawn, marks, number_of, dividers=dividers[:-1], about=title))]
 
 
-def time(report: dict[str, Any]) -> list[str]:
+def time_spent(report: dict[str, Any]) -> list[str]:
     """Wall time by kind of stage, over all rounds, and by part of a GRPO step."""
     parts = points_of_time(report)
     spent = {kind: [part["seconds"].get(kind, 0.0) for _, part in parts] for kind in STAGES}

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from verl_rzero.watch.web.charts import benchmarks, kept_share, points_of_time
+from verl_rzero.methods.readings import kept_share
+from verl_rzero.watch.reported import benchmarks, points_of_time, replies_to_a_question
 from verl_rzero.watch.web.interval_bars import difference, greedy_interval
 from verl_rzero.watch.web.step_charts import STAGES, number_of
 from verl_rzero.watch.web.text import duration, escaped, listed, percent, signed
@@ -144,7 +145,7 @@ def _questions(report: dict[str, Any]) -> str:
     voted = [part for part in report["rounds"] if part["votes"]]
     if not voted:
         return ""
-    m = report["settings"]["votes"]
+    m = replies_to_a_question(voted[0]["votes"])
     shares = listed([percent(part["votes"]["mean_agreement"], 0) for part in voted])
     text = f"Of the Solver\u2019s {m} answers to a question, {shares} agreed on average" + _in_rounds(voted)
     text += "; the Challenger is rewarded for one half."

@@ -6,15 +6,16 @@ from typing import Any
 
 from verl_rzero.base.files import read_json
 from verl_rzero.data import run_dir
+from verl_rzero.methods.readings import kept_share
 from verl_rzero.settings import Settings, schema
-from verl_rzero.watch.web.charts import benchmarks, distinct_share, kept_share, marked, points_of_time
+from verl_rzero.watch.reported import benchmarks, distinct_share, marked, points_of_time
 from verl_rzero.watch.web.figures import figure, table
 from verl_rzero.watch.web.text import cut, duration, escaped, percent
 
 AUDIT = "audit.json"
 
 
-def rounds(report: dict[str, Any]) -> str:
+def rounds_table(report: dict[str, Any]) -> str:
     """The run's numbers: the base model and each round in a row; of several benchmarks the greedy accuracy only."""
     names = benchmarks(report)
     scored = [part["evaluation"][name] for _, part in points_of_time(report) for name in names if part["evaluation"]]

@@ -1,6 +1,6 @@
 "use strict";
 // The browser of questions, and the search in the settings. Each round's questions lie in the page as an index block and
-// blocks of 64 questions, unpacked when needed (verl_rzero/web_report/pack.py).
+// blocks of 64 questions, unpacked when needed (verl_rzero/watch/web/pack.py).
 
 const ROWS_ON_PAGE = 50;
 const BLOCK = 64;
@@ -11,7 +11,6 @@ async function unpack(id) {
 }
 
 function questions(section) {
-  const votes = Number(section.dataset.votes);
   const fates = JSON.parse(section.dataset.fates);
   const form = section.querySelector("form");
   const list = section.querySelector(".list");
@@ -95,14 +94,14 @@ function questions(section) {
     return Array.from({length: count}, () => element("i", tone));
   }
 
-  function voteMarks(sizes) {
+  function voteMarks({sizes, votes}) {
     const node = element("span", "votes");
     if (!sizes) return node;
     const sorted = [...sizes].sort((a, b) => b - a);
     const tones = ["top", "second", "third"];
     sorted.forEach((size, rank) => node.append(...squares(size, tones[rank] ?? "")));
     const missing = votes - sorted.reduce((sum, size) => sum + size, 0);
-    node.append(...squares(Math.max(0, missing), "none"));
+    node.append(...squares(missing, "none"));
     node.title = `${sorted[0] ?? 0} of ${votes} agree`;
     return node;
   }
@@ -120,7 +119,7 @@ function questions(section) {
     const label = element("span", "label", row.label ?? "");
     label.append(...(row.label === null ? [] : rightMark(row.right)));
     const fate = fates[row.reason ?? row.decision] ?? row.reason;
-    button.append(voteMarks(row.sizes), element("span", "ask", row.question), label, element("span", `fate ${row.decision}`, fate));
+    button.append(voteMarks(row), element("span", "ask", row.question), label, element("span", `fate ${row.decision}`, fate));
     button.addEventListener("click", () => toggle(node, row));
     node.append(button);
     return node;
@@ -159,7 +158,7 @@ function questions(section) {
   function facts(row, full, source) {
     const node = element("p", "facts", `Round ${row.round}, question ${row.id}. `);
     if (row.agreement !== null) {
-      node.append(`${Math.max(0, ...row.sizes)} of ${votes} answers agree, ${row.answered} answered. `);
+      node.append(`${Math.max(0, ...row.sizes)} of ${row.votes} answers agree, ${row.answered} answered. `);
     }
     node.append(row.decision === "kept" ? "Kept. " : row.decision === "rejected" ? `Rejected: ${fates[row.reason] ?? row.reason}. ` : "Not decided yet. ");
     if (full.truth !== null && full.truth !== undefined) {
