@@ -167,7 +167,6 @@ else:
             async with TestServer(app) as server:
                 address = f"{server.host}:{server.port}"
                 manager = ChallengerRewardManager(config("challenger", "votes=2"), Tokens(), None, address, Tokens())
-
                 try:
                     return await asyncio.gather(*[manager._within_limit(manager._ask(text)) for text in questions])
                 finally:
