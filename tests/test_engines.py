@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from verl_rzero import settings
-from verl_rzero.engine import engines
+from verl_rzero.base.errors import UserError
+from verl_rzero.engine import engines, guards
 from verl_rzero.engine.engines import Engine, Engines
 
+STARTED = engines.started
 NEW = Engine(["new"], None)
 
 
@@ -51,3 +53,12 @@ def test_an_owner_can_be_made_before_anything_heavy_is_imported():
         "assert not {'torch', 'ray', 'vllm', 'verl'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_with_other_packages_no_engine_starts(monkeypatch):
+    def check() -> None:
+        raise UserError("other packages")
+
+    monkeypatch.setattr(guards, "check", check)
+    with pytest.raises(UserError, match="other packages"):
+        asyncio.run(STARTED(settings.load([]), "model", Path("stage")))
