@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -20,17 +21,19 @@ if "VERL_RZERO_MANAGERS" not in os.environ:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout[-3000:]
-        assert "12 passed" in done.stdout
+        assert "20 passed" in done.stdout
 
 else:
     import numpy as np
     import torch
+    from aiohttp import web
+    from aiohttp.test_utils import TestServer
     from omegaconf import OmegaConf
     from tensordict import TensorDict
     from verl import DataProto
 
     from verl_rzero import settings
-    from verl_rzero.engine import jobs
+    from verl_rzero.engine import challenger_manager, jobs
     from verl_rzero.engine.challenger_manager import ChallengerRewardManager
     from verl_rzero.engine.solver_manager import AnswerManager, SolverRewardManager
     from verl_rzero.grading.counts import COLUMNS
@@ -150,3 +153,86 @@ else:
         assert result["reward_score"] == 0.0
         assert result["reward_extra_info"]["well_formed"] == 0.0
         assert math.isnan(result["reward_extra_info"]["agreement"])
+
+    Reply = Callable[[int], Awaitable[web.Response]]
+
+    def voted(*ends: str) -> web.Response:
+        """Votes for 3, as vLLM's server tells them, each with how it ended."""
+        return web.json_response({"choices": [{"text": "\\boxed{3}", "finish_reason": end} for end in ends]})
+
+    def asked_of(reply: Reply, *questions: str) -> tuple[list[list[str | None]], int]:
+        """What a manager makes of the votes of a server which answers its k-th request with `reply(k)`, and how many
+        requests there were.
+        """
+        requests: list[str] = []
+
+        async def handler(request: web.Request) -> web.Response:
+            requests.append(await request.text())
+            return await reply(len(requests))
+
+        async def work() -> list[list[str | None]]:
+            app = web.Application()
+            app.router.add_post("/v1/completions", handler)
+            async with TestServer(app) as server:
+                address = f"{server.host}:{server.port}"
+                manager = ChallengerRewardManager(config("challenger", "votes=2"), Tokens(), None, address, Tokens())
+                try:
+                    return await asyncio.gather(*[manager._within_limit(manager._ask(text)) for text in questions])
+                finally:
+                    await manager.session.close()
+
+        try:
+            return asyncio.run(work()), len(requests)
+        except RuntimeError as error:
+            error.add_note(f"{len(requests)} requests")
+            raise
+
+    @pytest.fixture(autouse=True)
+    def no_pauses(monkeypatch):
+        monkeypatch.setattr(challenger_manager, "PAUSE_S", 0.0)
+
+    def test_votes_come_over_http_and_a_cut_off_reply_is_none():
+        async def reply(k: int) -> web.Response:
+            return voted("stop", "length")
+
+        assert asked_of(reply, "1+2") == ([["3", None]], 1)
+
+    def test_a_server_that_fails_once_is_asked_again():
+        async def reply(k: int) -> web.Response:
+            return web.Response(status=500) if k == 1 else voted("stop", "stop")
+
+        assert asked_of(reply, "1+2") == ([["3", "3"]], 2)
+
+    def test_a_server_that_fails_every_time_gives_no_reward_but_an_error():
+        async def reply(k: int) -> web.Response:
+            return web.Response(status=500)
+
+        with pytest.raises(RuntimeError, match="no votes in 3 tries.*500") as failed:
+            asked_of(reply, "1+2")
+        assert failed.value.__notes__ == ["3 requests"]
+
+    @pytest.mark.parametrize("ends", [["stop"], [], ["stop", "abort"]])
+    def test_missing_and_broken_off_votes_give_no_reward_but_an_error(ends):
+        async def reply(k: int) -> web.Response:
+            return voted(*ends)
+
+        with pytest.raises(RuntimeError, match=f"asked for 2 votes and gave {len(ends)}"):
+            asked_of(reply, "1+2")
+
+    def test_a_silent_server_is_given_up(monkeypatch):
+        async def reply(k: int) -> web.Response:
+            await asyncio.sleep(5)
+            raise AssertionError("nobody waits so long")
+
+        monkeypatch.setattr(challenger_manager, "SILENCE_S", 0.3)
+        with pytest.raises(RuntimeError, match="not answered any question for 0.3 s"):
+            asked_of(reply, "1+2")
+
+    def test_a_question_may_wait_while_others_are_answered(monkeypatch):
+        async def reply(k: int) -> web.Response:
+            await asyncio.sleep(0.3 * k)
+            return voted("stop", "stop")
+
+        monkeypatch.setattr(challenger_manager, "SILENCE_S", 0.6)
+        # answered after 0.3, 0.6, 0.9 and 1.2 s
+        assert asked_of(reply, *["1+2"] * 4) == ([["3", "3"]] * 4, 4)

@@ -1,6 +1,7 @@
 """Ending the processes of a run."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import psutil
 import pytest
 
 from verl_rzero.base import processes as run_processes
+from verl_rzero.base.errors import UserError
 from verl_rzero.engine import processes
 from verl_rzero.engine.processes import RUN_VARIABLE, StageFailed
 
@@ -44,6 +46,49 @@ def test_what_is_kept_stays(tmp_path):
 
 def test_nothing_to_end(tmp_path):
     assert run_processes.end_processes(tmp_path) == 0
+
+
+class Undying:
+    """A process that waits in the kernel: signals don't reach it."""
+
+    pid = 4_000_001
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+
+    def name(self) -> str:
+        return "VLLM::Worker"
+
+    def send_signal(self, signum: int) -> None:
+        self.received.append(signum)
+
+
+@pytest.fixture
+def undying(monkeypatch) -> Undying:
+    process = Undying()
+    monkeypatch.setattr(run_processes, "processes_of", lambda run: [process])
+    monkeypatch.setattr(run_processes, "GRACE_S", 0.1)
+    monkeypatch.setattr(run_processes, "KILLED_S", 0.2)
+    return process
+
+
+def test_one_that_survives_being_killed_is_named_and_not_waited_for_for_ever(undying, tmp_path):
+    with pytest.raises(UserError, match=r"4000001 \(VLLM::Worker\).*ps -o .* -p 4000001`"):
+        run_processes.end_processes(tmp_path)
+    assert undying.received[0] == signal.SIGTERM
+    assert {*undying.received[1:]} == {signal.SIGKILL}
+
+
+def test_a_stage_that_leaves_one_behind_says_so_and_signals_are_heard_again(undying, tmp_path):
+    with pytest.raises(UserError, match="still there"), run_processes.nothing_left(tmp_path):
+        pass
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM} == set()
+
+
+def test_what_went_wrong_first_is_what_is_raised(undying, tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt), run_processes.nothing_left(tmp_path):
+        raise KeyboardInterrupt
+    assert "4000001 (VLLM::Worker)" in capsys.readouterr().err
 
 
 def run_stage(command: list[str], run: Path) -> None:

@@ -121,9 +121,33 @@ def test_numpy_seeds_differ_between_children(env):
     assert drawn[0] != drawn[1]
 
 
-def test_no_variables_from_a_server_that_has_died(tmp_path):
+def test_a_server_that_has_died_gives_no_variables_and_says_so_once(tmp_path, capsys):
     server = warm.Server(tmp_path, dict(os.environ))
     server.process.kill()
     server.process.wait()
-    assert server.variables(wait_s=1) == {}
+    server.log.write_text("ImportError: no module of the name torch\n")
+    assert [server.variables(wait_s=1), server.variables()] == [{}, {}]
+    said = capsys.readouterr().err
+    assert said.count("the warm-start server has ended (exit code -9)") == 1
+    assert said.endswith("ImportError: no module of the name torch\n")
+    server.close()
     assert warm.python_executable({}) == sys.executable
+
+
+@pytest.fixture
+def slow(tmp_path, monkeypatch) -> Iterator[warm.Server]:
+    """A server that never gets ready."""
+    interpreter = tmp_path / "sleeps"
+    interpreter.write_text("#!/bin/sh\nexec sleep 60\n")
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    server = warm.Server(tmp_path, dict(os.environ))
+    yield server
+    server.close()
+
+
+def test_a_server_that_is_late_is_told_of_only_after_waiting_for_it(slow, capsys):
+    assert slow.variables() == {}
+    assert capsys.readouterr().err == ""
+    assert slow.variables(wait_s=0.1) == {}
+    assert "the warm-start server is not ready after 0.1 s" in capsys.readouterr().err

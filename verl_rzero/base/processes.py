@@ -1,6 +1,7 @@
 """The processes of a run: known by an environment variable, ended without a trace."""
 
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +9,15 @@ from pathlib import Path
 
 import psutil
 
+from verl_rzero.base.errors import UserError
+
 RUN_VARIABLE = "VERL_RZERO_RUN"
 """In the environment of every process of a run, wherever it was started from: the run's absolute directory."""
 
 GRACE_S = 5.0
+KILLED_S = 30.0
+"""How long a killed process may take to go; one that waits in the kernel, for a driver or a disk, may never."""
+
 LOOK_AGAIN_S = 0.05
 
 _INTERRUPTS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
@@ -19,32 +25,39 @@ _INTERRUPTS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 @contextmanager
 def nothing_left(run: Path, keep: frozenset[int] = frozenset()) -> Iterator[None]:
-    """On leaving, in whatever way, the processes of the run end; a second Ctrl-C waits until they have."""
+    """On leaving, in whatever way, the processes of the run end; a second Ctrl-C waits until they have.
+
+    Raises UserError when some cannot be ended; where the block has failed by itself that is only printed.
+    """
     try:
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    except BaseException:
         try:
-            end_processes(run, keep)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
+            _end_uninterrupted(run, keep)
+        except UserError as left:
+            print(f"warning: {left}", file=sys.stderr, flush=True)
+        raise
+    _end_uninterrupted(run, keep)
 
 
 def end_processes(run: Path, keep: frozenset[int] = frozenset()) -> int:
     """End every process of the run but this one, its ancestors and `keep`: SIGTERM, and SIGKILL 5 s later.
 
     Found by the run's directory in the environment they were started with, so that also those are found which an
-    earlier, killed process left behind, and no process of anybody else. Returns how many there were.
+    earlier, killed process left behind, and no process of anybody else. Returns how many there were. Raises UserError
+    when some are still there 30 s after SIGKILL.
     """
     me = psutil.Process()
     spared = {me.pid, *(parent.pid for parent in me.parents()), *keep}
     ended: set[psutil.Process] = set()
-    deadline = time.monotonic() + GRACE_S
+    kill_at = time.monotonic() + GRACE_S
     while found := [process for process in processes_of(run) if process.pid not in spared]:
-        kill = time.monotonic() > deadline
+        now = time.monotonic()
+        if now > kill_at + KILLED_S:
+            raise _still_there(found)
         for process in found:
-            if kill or process not in ended:
-                _send(process, kill)
+            if now > kill_at or process not in ended:
+                _send(process, kill=now > kill_at)
             ended.add(process)
         time.sleep(LOOK_AGAIN_S)
     return len(ended)
@@ -65,3 +78,28 @@ def _send(process: psutil.Process, kill: bool) -> None:
         process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
     except psutil.NoSuchProcess:
         return
+
+
+def _end_uninterrupted(run: Path, keep: frozenset[int]) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    try:
+        end_processes(run, keep)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
+
+
+def _still_there(left: list[psutil.Process]) -> UserError:
+    pids = ",".join(str(process.pid) for process in left)
+    names = ", ".join(f"{process.pid} ({_name(process)})" for process in left)
+    return UserError(
+        f"these processes of the run are still there {KILLED_S:g} s after SIGKILL: {names}. They wait in the kernel, "
+        f"for a driver or a network disk, and may hold GPU memory. See `ps -o pid,stat,wchan:32,args -p {pids}`; when "
+        "they are gone, after a restart of the machine if need be, run the same command again: what is done stays."
+    )
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.NoSuchProcess:
+        return "gone by now"

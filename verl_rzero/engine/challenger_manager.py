@@ -8,6 +8,8 @@ costs no Solver call.
 
 import asyncio
 import math
+import time
+from collections.abc import Coroutine
 from typing import Any
 
 import aiohttp
@@ -22,7 +24,12 @@ from verl_rzero.rules.prompts import render, voter_messages
 from verl_rzero.rules.voting import vote
 from verl_rzero.settings import Prompts
 
-RETRIES = 3
+TRIES = 3
+PAUSE_S = 2.0
+SILENCE_S = 1800.0
+"""A question may wait long for its votes, behind those of a whole batch; but not while nobody's votes arrive. A served
+model writes its longest reply in minutes, and starting it is over before it is asked.
+"""
 
 
 def asks_the_solver(*_: Any, **__: Any) -> float:
@@ -60,6 +67,7 @@ class ChallengerRewardManager(RewardManagerBase):
         }
         self.grader = Grader(ours.grading_timeout_s)
         self.session: aiohttp.ClientSession | None = None
+        self.heard = time.monotonic()  # when votes were last asked for, or arrived
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
         """One rollout -> {"reward_score", "reward_extra_info": {question, well_formed, ...}}; agreement is NaN
@@ -72,31 +80,68 @@ class ChallengerRewardManager(RewardManagerBase):
         question = question_block(text)
         if question is None or (self.needs_box and last_boxed(text) is None):
             return _result("", math.nan, 0.0, GradingCounts())
-        answers = ballots(await self._ask(question), self.may_refuse)
+        answers = ballots(await self._within_limit(self._ask(question)), self.may_refuse)
         tally = Tally(self.grader)
         votes = await asyncio.to_thread(vote, answers, tally.same, denominator=self.denominator)
         return _result(question, votes.agreement, votes.answered / len(answers), tally.counts)
+
+    async def _within_limit(self, asking: Coroutine[Any, Any, list[str | None]]) -> list[str | None]:
+        """What `asking` returns. Raises RuntimeError when no question of this worker has got votes for SILENCE_S."""
+        self.heard = time.monotonic()
+        task = asyncio.create_task(asking)
+        try:
+            while not task.done():
+                left_s = self.heard + SILENCE_S - time.monotonic()
+                if left_s <= 0:
+                    raise RuntimeError(
+                        f"the frozen Solver at {self.url} has not answered any question for {SILENCE_S:g} s, so there "
+                        "is no reward. Its server hangs, or is far too slow for replies of model.answer_tokens; what "
+                        "it last said is in the stage's log. The same command starts the stage anew."
+                    )
+                await asyncio.wait({task}, timeout=left_s)
+        finally:
+            task.cancel()
+        answers = task.result()
+        self.heard = time.monotonic()
+        return answers
 
     async def _ask(self, question: str) -> list[str | None]:
         """m answers of the frozen Solver; None where nothing is boxed, or the reply was cut off.
 
         Raises:
-            aiohttp.ClientError: the served Solver could not be reached in several tries.
+            RuntimeError: the served Solver could not be reached or failed in several tries, or did not give m replies.
         """
         if self.session is None:
-            self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+            self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=60))
         ids = render(self.solver_tokenizer, voter_messages(self.prompts, question, self.may_refuse))
-        for left in reversed(range(RETRIES)):
+        for left in reversed(range(TRIES)):
             try:
-                async with self.session.post(self.url, json={**self.request, "prompt": ids}) as response:
-                    response.raise_for_status()
-                    choices = (await response.json())["choices"]
-                    return [None if c["finish_reason"] == "length" else last_boxed(c["text"]) for c in choices]
-            except aiohttp.ClientConnectionError:
+                return self._answers(await self._post({**self.request, "prompt": ids}))
+            except (aiohttp.ClientError, TimeoutError) as error:
                 if not left:
-                    raise
-                await asyncio.sleep(1)
+                    raise RuntimeError(
+                        f"the frozen Solver at {self.url} gave no votes in {TRIES} tries, so there is no reward: "
+                        f"{type(error).__name__}: {error}. Why it failed is in the stage's log, above this."
+                    ) from error
+                await asyncio.sleep(PAUSE_S)
         raise AssertionError("unreachable")
+
+    async def _post(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self.session is not None
+        async with self.session.post(self.url, json=request) as response:
+            response.raise_for_status()
+            return dict(await response.json())
+
+    def _answers(self, reply: dict[str, Any]) -> list[str | None]:
+        """The boxed answers in one reply of the server. Votes that are missing or were broken off are no refusals."""
+        choices = reply.get("choices", [])
+        ends = [choice["finish_reason"] for choice in choices]
+        if len(ends) != self.request["n"] or {*ends} - {"stop", "length"}:
+            raise RuntimeError(
+                f"the frozen Solver at {self.url} was asked for {self.request['n']} votes and gave {len(ends)}, which "
+                f"ended with {sorted({str(end) for end in ends})}, so there is no reward. It said: {str(reply)[:500]}"
+            )
+        return [None if choice["finish_reason"] == "length" else last_boxed(choice["text"]) for choice in choices]
 
 
 def _result(question: str, agreement: float, answered: float, counts: GradingCounts) -> dict[str, Any]:

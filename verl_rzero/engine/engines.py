@@ -5,17 +5,15 @@ once.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf, open_dict
-from verl.trainer.constants_ppo import get_ppo_ray_runtime_env
-from verl.workers.config import HFModelConfig
-from verl.workers.rollout.replica import get_rollout_replica_class
 
-from verl_rzero.engine import jobs, rollouts
-from verl_rzero.engine.grpo import start_ray
-from verl_rzero.engine.rollouts import Sample
+from verl_rzero.engine import guards, jobs
 from verl_rzero.settings import Settings
+
+if TYPE_CHECKING:
+    from verl_rzero.engine.rollouts import Sample
 
 
 class Engine:
@@ -32,26 +30,46 @@ class Engine:
 
     def sample(
         self, prompts_Q: Sequence[list[int]], sampling: dict[str, Any], seeds_Q: Sequence[int] | None
-    ) -> AsyncIterator[list[Sample]]:
+    ) -> AsyncIterator[list["Sample"]]:
         """One sample for each prompt (token ids), handed over as they end; see `rollouts.stream`."""
+        from verl_rzero.engine import rollouts
+
         return rollouts.stream(self.servers, prompts_Q, sampling, seeds_Q)
 
-    def text(self, sample: Sample) -> str:
+    def text(self, sample: "Sample") -> str:
         return str(self.tokenizer.decode(sample.ids, skip_special_tokens=True))
 
 
-_KEPT: dict[str, Engine] = {}
+class Engines:
+    """The engines of one process: those that a training job left running in it, and new ones for every other model."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Engine] = {}
+
+    def keep(self, model: Path | str, servers: Sequence[Any], tokenizer: Any) -> None:
+        """Remember running servers of `model`, for `of`."""
+        self._kept[str(model)] = Engine(servers, tokenizer)
+
+    async def of(self, settings: Settings, model: Path | str, stage_dir: Path) -> Engine:
+        """The servers of `model` that were kept, or else new ones (`started`)."""
+        kept = self._kept.get(str(model))
+        return await started(settings, model, stage_dir) if kept is None else kept
 
 
-def keep(model: Path | str, servers: Sequence[Any], tokenizer: Any) -> None:
-    """Remember running servers of `model`, for `start` in this process."""
-    _KEPT[str(model)] = Engine(servers, tokenizer)
+async def started(settings: Settings, model: Path | str, stage_dir: Path) -> Engine:
+    """As many replicas of `model` as the hardware holds, on Ray.
 
+    Raises:
+        UserError: the installed packages are others than this was made for.
+    """
+    guards.check()
+    from verl.trainer.constants_ppo import get_ppo_ray_runtime_env
+    from verl.workers.config import HFModelConfig
+    from verl.workers.rollout.replica import get_rollout_replica_class
 
-async def start(settings: Settings, model: Path | str, stage_dir: Path) -> Engine:
-    """The servers of `model` that this process still has, or else as many replicas as the hardware holds, on Ray."""
-    if str(model) in _KEPT:
-        return _KEPT[str(model)]
+    from verl_rzero.engine import rollouts
+    from verl_rzero.engine.grpo import start_ray
+
     config = jobs.verl_config(settings, "solver", model=model, train_file="none", stage_dir=stage_dir)
     start_ray(config.ray_kwargs.ray_init, get_ppo_ray_runtime_env(config)["env_vars"])
     rollouts.register()

@@ -12,7 +12,7 @@ from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
 from verl.utils.fs import copy_to_local  # noqa: F401  (imported here so that a warm server has it)
 
-from verl_rzero.engine import rollouts, warm
+from verl_rzero.engine import guards, rollouts, warm
 from verl_rzero.engine.batch_rewards import BatchReward
 from verl_rzero.engine.batches import BatchRollouts
 from verl_rzero.engine.samplers import Sampler
@@ -22,7 +22,11 @@ from verl_rzero.engine.trainer import SelfPlayTrainer
 def run(config: Any, sampler: Sampler, batch_reward: BatchReward) -> SelfPlayTrainer:
     """Train as `config` says (`jobs.verl_config`), on what `sampler` makes of each step's prompts and with the rewards
     that `batch_reward` makes of the whole. The engines of the trainer that is returned are still up.
+
+    Raises:
+        UserError: the installed packages are others than this was made for.
     """
+    guards.check()
     validate_config(config=config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
     start_ray(config.ray_kwargs.ray_init, get_ppo_ray_runtime_env(config)["env_vars"] | {"TRANSFER_QUEUE_ENABLE": "1"})
     rollouts.register()

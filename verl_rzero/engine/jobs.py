@@ -59,14 +59,6 @@ def verl_config(
     return config
 
 
-def _train_gpus(settings: Settings, role: str) -> int:
-    """GPUs a node that train; on a CPU the served Solver has its slots beside the trainer's."""
-    hardware = settings.hardware
-    if role == "challenger" and hardware.device == "cuda":
-        return hardware.gpus_per_node - hardware.solver_gpus
-    return hardware.gpus_per_node
-
-
 def _common(
     settings: Settings, job: Challenger | Solver, model: Path | str, train_file: Path | str, stage_dir: Path | str
 ) -> dict[str, Any]:
@@ -139,7 +131,7 @@ def _actor(settings: Settings, job: Challenger | Solver, tokens: int) -> dict[st
 def _trainer(settings: Settings, job: Challenger | Solver, role: str, stage_dir: Path) -> dict[str, Any]:
     return {
         "device": settings.hardware.device,
-        "n_gpus_per_node": _train_gpus(settings, role),
+        "n_gpus_per_node": settings.hardware.train_gpus_per_node(role),
         "nnodes": settings.hardware.nodes,
         "total_training_steps": job.steps,
         "total_epochs": job.steps + 1,  # a small dataset is gone through many times; the steps decide

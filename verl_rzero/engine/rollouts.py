@@ -2,8 +2,12 @@
 
 verl's own path makes one Ray call, one agent-loop object, one reward call and one store write per sample, and vLLM
 reports every token of every sample back. Here a server takes all prompts of a batch in one streaming Ray call and
-yields the samples that have ended since the last yield. Registered for the rollout name "vllm" with `register()`;
-everything else of verl's replica is untouched.
+yields the samples that have ended since the last yield.
+
+`register()` puts a subclass of verl's replica into verl's registry in place of the one named "vllm". It differs in the
+class of its server, a subclass too: that one rewrites the job id by which verl's weight sync names its socket, starts
+its engine through the warm server, and samples with vLLM's engine directly. `reliances.py` says what of verl's and
+vLLM's insides that takes for granted, `guards.check` compares it with what is installed.
 """
 
 import asyncio

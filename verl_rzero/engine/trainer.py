@@ -1,9 +1,10 @@
-"""verl's synchronous PPO trainer with its hooks filled: batched rollouts, rewards that need the whole batch, a metrics
-file, and no columns sent that a pass doesn't read.
+"""verl's synchronous PPO trainer, subclassed: batched rollouts, rewards that need the whole batch, and a metrics file.
 
-`fit` of stock verl stays the loop. Overridden here are on_train_begin and on_sample_begin, which verl means for that,
-and private methods, which `guards.py` checks at the start of a job: _init_resource_pool_mgr, _compute_ref_log_prob,
-_update_actor, _compute_advantage, _compute_metrics.
+`fit` of stock verl stays the loop. Its hooks `on_train_begin` and `on_sample_begin` are filled, and private methods are
+overridden, each calling verl's own: `_init_resource_pool_mgr` (our worker's class in place of verl's),
+`_compute_ref_log_prob` and `_update_actor` (which columns are sent), `_compute_advantage` (the rewards are changed just
+before) and `_compute_metrics` (the metrics file). It sets the replay buffer's `poll_interval` and reads the handles of
+verl's managers. `reliances.py` lists all of it, `guards.check` compares it with what is installed.
 """
 
 import json

@@ -1,7 +1,12 @@
-"""verl's worker with two additions: a reference model of choice, and weight syncs that keep runs apart."""
+"""verl's worker, subclassed for two things: a reference model of choice, and weight syncs that keep runs apart.
+
+For the first, a method takes the place of verl's class attribute `ref_worker_cls`; for the second, the name of verl's
+socket is rewritten. `reliances.py` says what of verl's insides that takes for granted.
+"""
 
 import hashlib
 import os
+import re
 from typing import Any
 
 from verl.single_controller.base.decorator import Dispatch, register
@@ -12,6 +17,9 @@ from verl_rzero.engine.processes import RUN_VARIABLE
 
 JOB_VARIABLE = "VERL_RAY_JOB_ID"
 """Set by verl's vLLM server for its engine, which looks for the trainer's socket by it."""
+
+SOCKET = re.compile(r"(ipc:///tmp/rl-colocate-zmq-)([^-]+)(-replica-\d+-rank-\d+\.sock)")
+"""verl's name of that socket; the second part is Ray's job id, on both sides."""
 
 
 def sync_name(job_id: str) -> str:
@@ -24,6 +32,22 @@ def sync_name(job_id: str) -> str:
     return job_id if run is None else f"{job_id}-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
 
 
+def run_socket(zmq_handle: str) -> str:
+    """The socket's name with the job id that the server of this run has (`sync_name`).
+
+    Raises:
+        RuntimeError: verl names its socket in another way, so that the two sides would wait for each other for ever.
+    """
+    parts = SOCKET.fullmatch(zmq_handle)
+    if parts is None:
+        raise RuntimeError(
+            f"verl's weight sync uses {zmq_handle}, and not a name like {SOCKET.pattern}: this is not the verl that "
+            "verl_rzero was made for. Install the version of requirements.txt."
+        )
+    start, job_id, end = parts.groups()
+    return start + sync_name(job_id) + end
+
+
 def self_play_worker(reference: str | None) -> type[ActorRolloutRefWorker]:
     """verl's worker class; its reference weights come from the Hugging Face directory or hub name `reference`, or from
     the model that is trained, at its start.
@@ -34,8 +58,7 @@ def self_play_worker(reference: str | None) -> type[ActorRolloutRefWorker]:
         def init_model(self) -> None:
             super().init_model()
             rollout: Any = self.rollout
-            job_id = rollout.zmq_handle.partition("-zmq-")[2].partition("-")[0]
-            rollout.zmq_handle = rollout.zmq_handle.replace(f"-zmq-{job_id}-", f"-zmq-{sync_name(job_id)}-")
+            rollout.zmq_handle = run_socket(rollout.zmq_handle)
 
         def ref_worker_cls(self, config: Any) -> TrainingWorker:
             if reference is not None:

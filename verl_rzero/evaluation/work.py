@@ -29,7 +29,7 @@ async def started(asked: Settings, model: str, here: Path) -> "Engine":
     """Engines of the model on all devices."""
     from verl_rzero.engine import engines
 
-    return await engines.start(asked, model, here)
+    return await engines.started(asked, model, here)
 
 
 async def work(here: Path, start: Start = started) -> None:

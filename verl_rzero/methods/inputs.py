@@ -8,15 +8,19 @@ from verl_rzero.data import records, run_dir
 from verl_rzero.data.anchors import Anchor
 from verl_rzero.data.anchors import load as load_anchors
 from verl_rzero.data.outputs import model_of
+from verl_rzero.engine.engines import Engines
 from verl_rzero.methods.policies import policies
 from verl_rzero.settings import Settings
 
 
 class StageInputs:
-    """What a stage's work needs to know: the run's settings, where it stands, and where its inputs are."""
+    """What a stage needs to know: the run's settings, where it stands, where its inputs are, and the engines that
+    stages before it have left running in this process.
+    """
 
-    def __init__(self, run: Path, stage_id: str) -> None:
+    def __init__(self, run: Path, stage_id: str, engines: Engines | None = None) -> None:
         self.run, self.id = run, stage_id
+        self.engines = engines or Engines()
         self.dir = run / stage_id
         self.settings: Settings = settings.read(run / run_dir.SETTINGS)
         where, self.kind = stage_id.split("/")

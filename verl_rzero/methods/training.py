@@ -36,7 +36,7 @@ def train(
     stage: StageInputs, role: str, data: Path, rows: int, sampler: "Sampler", batch_reward: "BatchReward"
 ) -> dict[str, Any]:
     """One GRPO job of a role, from its model as it is, on the prompts in `data`."""
-    from verl_rzero.engine import engines, grpo, jobs
+    from verl_rzero.engine import grpo, jobs
 
     if {*jobs.OUR_LOGGERS} & {*stage.settings.logger}:
         os.environ["VERL_FILE_LOGGER_PATH"] = str(stage.dir / jobs.VERL_METRICS)
@@ -51,9 +51,9 @@ def train(
     make_portable(trained, start)
     trained.rename(stage.dir / "model")
     if asked.hardware.device == "cpu":  # for the stages that follow in this process
-        engines.keep(stage.dir / "model", trainer.rollout_servers(), trainer.tokenizer)
+        stage.engines.keep(stage.dir / "model", trainer.rollout_servers(), trainer.tokenizer)
         if frozen_solver is not None:
-            engines.keep(frozen_solver, trainer.solver_servers(), trainer.tokenizer)
+            stage.engines.keep(frozen_solver, trainer.solver_servers(), trainer.tokenizer)
     if list(config.actor_rollout_ref.actor.checkpoint.save_contents) == ["hf_model"]:
         shutil.rmtree(stage.dir / "checkpoints")
     return {"model": "model", "steps": steps}

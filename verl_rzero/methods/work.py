@@ -77,13 +77,13 @@ def challenger(stage: StageInputs) -> dict[str, Any]:
 
 def questions(stage: StageInputs) -> dict[str, Any]:
     """N candidates from the new Challenger."""
-    from verl_rzero.engine import asking, engines
+    from verl_rzero.engine import asking
     from verl_rzero.rules import diversity
 
     model = model_of(stage.input("challenger"))
 
     async def work() -> list[records.Question]:
-        engine = await engines.start(stage.settings, model, stage.dir)
+        engine = await stage.engines.of(stage.settings, model, stage.dir)
         progress = Progress(stage.dir, stage.settings.candidates, "question")
         return await asking.questions(stage.settings, engine, model_hash(model), stage.round, progress, stage.anchors)
 
@@ -95,7 +95,7 @@ def questions(stage: StageInputs) -> dict[str, Any]:
 
 def votes(stage: StageInputs) -> dict[str, Any]:
     """m answers of the round's first Solver to each question."""
-    from verl_rzero.engine import asking, engines
+    from verl_rzero.engine import asking
     from verl_rzero.rules.voting import agreement_histogram
 
     asked = records.read(stage.input("questions") / "questions.parquet", records.Question)
@@ -110,7 +110,7 @@ def votes(stage: StageInputs) -> dict[str, Any]:
         )
 
     async def work() -> tuple[list[records.VotedQuestion], GradingCounts]:
-        engine = await engines.start(stage.settings, model, stage.dir)
+        engine = await stage.engines.of(stage.settings, model, stage.dir)
         progress = Progress(stage.dir, count * m, "answer")
         return await asking.votes(stage.settings, engine, model_hash(model), asked, truth, progress)
 
@@ -199,7 +199,6 @@ def solver_on_own_majority(stage: StageInputs) -> dict[str, Any]:
 
 def evaluation(stage: StageInputs) -> dict[str, Any]:
     """The round's Solver, or the base model, on the held-out benchmarks."""
-    from verl_rzero.engine import engines
     from verl_rzero.evaluation.run import evaluate_in_stage
 
     model = model_of(stage.run / "base/model" if stage.round == 0 else stage.input("solver"))
@@ -207,7 +206,7 @@ def evaluation(stage: StageInputs) -> dict[str, Any]:
 
     async def work() -> dict[str, Any]:
         return await evaluate_in_stage(
-            stage.settings, await engines.start(stage.settings, model, stage.dir), loaded, stage.dir
+            stage.settings, await stage.engines.of(stage.settings, model, stage.dir), loaded, stage.dir
         )
 
     return asyncio.run(work())

@@ -8,14 +8,16 @@ from verl_rzero.base.errors import UserError
 from verl_rzero.base.files import write_json
 from verl_rzero.data import run_dir
 from verl_rzero.engine import environment
+from verl_rzero.engine.engines import Engines
 from verl_rzero.methods import plan
 from verl_rzero.methods.inputs import StageInputs
 
 
 def main(run: str, *stage_ids: str) -> int:
     """Do the stages in turn and write their results; returns the exit code, 2 for what the user can put right."""
+    engines = Engines()
     for stage_id in stage_ids:
-        stage = StageInputs(Path(run), stage_id)
+        stage = StageInputs(Path(run), stage_id, engines)
         os.environ |= environment.variables(stage.settings) | os.environ
         if stage_id != stage_ids[0]:
             _print_to(stage.dir / run_dir.LOG)

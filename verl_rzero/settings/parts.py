@@ -272,7 +272,10 @@ class Hardware:
     actor_tokens_per_gpu: int = field(metadata=doc("token budget of a micro-batch in training", at_least=1))
     verl: dict[str, Any] = field(metadata=doc("any key of verl's own configuration, for both jobs"))
 
+    def train_gpus_per_node(self, role: str) -> int:
+        """Processes of a node that train; on a CPU the served Solver has its slots beside the trainer's."""
+        return self.gpus_per_node - (self.solver_gpus if role == "challenger" and self.device == "cuda" else 0)
+
     def train_gpus(self, role: str) -> int:
         """Processes that train, on all nodes together."""
-        serving = self.solver_gpus if role == "challenger" and self.device == "cuda" else 0
-        return self.nodes * (self.gpus_per_node - serving)
+        return self.nodes * self.train_gpus_per_node(role)

@@ -1,6 +1,6 @@
 """Stock verl 0.9.1 on a CPU: a platform class, and the patches that it takes, each with its reason.
 
-Nothing here is imported on a GPU machine (see `verl_rzero.platform`). The weight-loading patch of vLLM's worker is in
+Nothing here is imported on a GPU machine (see `plugin.py`). The weight-loading patch of vLLM's worker is in
 `vllm_cpu.py`, attention over packed sequences in `attention.py`.
 """
 

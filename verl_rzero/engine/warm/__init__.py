@@ -17,6 +17,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from verl_rzero.base.display import tail
+
 SOCKET_VARIABLE = "VERL_RZERO_WARM_SOCKET"
 EXECUTABLE_VARIABLE = "VERL_RZERO_WARM_PYTHON"
 
@@ -41,7 +43,8 @@ class Server:
         self.socket, self.executable = directory / "socket", directory / "python"
         self.executable.write_text(f"#!{sys.executable} -IS\n" + Path(__file__).with_name("client.py").read_text())
         self.executable.chmod(0o755)
-        with (directory / "log").open("wb") as log:
+        self.log, self._told = directory / "log", False
+        with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-m", "verl_rzero.engine.warm.server", str(self.socket)],
                 stdin=subprocess.DEVNULL,
@@ -53,14 +56,27 @@ class Server:
 
     def variables(self, wait_s: float = 0.0) -> dict[str, str]:
         """The environment variables that make a process use the server; none while it is not ready, or if it has
-        died.
+        died. That, and being late by more than `wait_s`, is said on stderr, once.
         """
         deadline = time.monotonic() + wait_s
         while not self.socket.exists() and self.process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        if not self.socket.exists() or self.process.poll() is not None:
+        code = self.process.poll()
+        if code is not None or not self.socket.exists():
+            if code is not None or wait_s > 0:
+                self._tell(f"is not ready after {wait_s:g} s" if code is None else f"has ended (exit code {code})")
             return {}
         return {SOCKET_VARIABLE: str(self.socket), EXECUTABLE_VARIABLE: str(self.executable)}
+
+    def _tell(self, what: str) -> None:
+        if not self._told:
+            print(
+                f"warning: the warm-start server {what}: processes start without it, each some seconds later. Its log "
+                f"ends:\n{tail(self.log)}",
+                file=sys.stderr,
+                flush=True,
+            )
+        self._told = True
 
     def close(self) -> None:
         self.process.terminate()

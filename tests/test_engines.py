@@ -1,0 +1,64 @@
+"""The engines of a process: what training leaves running is used again, by whoever was handed it."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from verl_rzero import settings
+from verl_rzero.base.errors import UserError
+from verl_rzero.engine import engines, guards
+from verl_rzero.engine.engines import Engine, Engines
+
+STARTED = engines.started
+NEW = Engine(["new"], None)
+
+
+@pytest.fixture(autouse=True)
+def started(monkeypatch) -> list[str]:
+    """The models whose engines were started anew."""
+    models: list[str] = []
+
+    async def start(asked: settings.Settings, model: Path | str, stage_dir: Path) -> Engine:
+        models.append(str(model))
+        return NEW
+
+    monkeypatch.setattr(engines, "started", start)
+    return models
+
+
+def of(ours: Engines, model: Path | str) -> Engine:
+    return asyncio.run(ours.of(settings.load([]), model, Path("stage")))
+
+
+def test_a_kept_engine_is_used_again_and_another_model_gets_its_own(started):
+    ours = Engines()
+    ours.keep(Path("run/model"), ["kept"], "tokenizer")
+    again = of(ours, "run/model")
+    assert (again.servers, again.tokenizer, started) == (["kept"], "tokenizer", [])
+    assert of(ours, "run/other") is NEW
+    assert started == ["run/other"]
+
+
+def test_what_is_kept_belongs_to_one_owner():
+    Engines().keep("run/model", ["kept"], None)
+    assert of(Engines(), "run/model") is NEW
+
+
+def test_an_owner_can_be_made_before_anything_heavy_is_imported():
+    program = (
+        "import sys\nfrom verl_rzero.engine.engines import Engines\nEngines()\n"
+        "assert not {'torch', 'ray', 'vllm', 'verl'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_with_other_packages_no_engine_starts(monkeypatch):
+    def check() -> None:
+        raise UserError("other packages")
+
+    monkeypatch.setattr(guards, "check", check)
+    with pytest.raises(UserError, match="other packages"):
+        asyncio.run(STARTED(settings.load([]), "model", Path("stage")))
