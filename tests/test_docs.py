@@ -11,6 +11,7 @@ from verl_rzero import settings
 from verl_rzero.base.progress import Position
 from verl_rzero.data import records, run_dir
 from verl_rzero.engine import jobs, verl_tree
+from verl_rzero.engine.reliances import RELIANCES
 from verl_rzero.grading.counts import GradingCounts
 from verl_rzero.methods import plan
 from verl_rzero.rules import curation
@@ -33,6 +34,9 @@ COMMANDS = sorted(
         if "=" in command and "..." not in command
     }
 )
+
+
+RELIED_ON = [(each, each.theirs.split(":")) for each in RELIANCES]
 
 
 def rows(section: str) -> list[list[str]]:
@@ -147,6 +151,13 @@ def test_the_table_of_benchmarks():
 def test_reasons_of_rejection():
     sentence = next(line for line in RUN_DIRECTORY.split("\n\n") if line.startswith("Reasons of rejection"))
     assert tuple(words(sentence)[: len(curation.REASONS)]) == curation.REASONS
+
+
+def test_all_that_we_rely_on_inside_verl_is_told():
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if re.match(r"\| `[a-z_.]+py", line)]
+    told = [f"| `{each.ours}` | `{name}` in `{module}` | {each.use} |" for each, (module, name) in RELIED_ON]
+    assert rows == told
 
 
 def test_numbers_of_a_step():
