@@ -23,7 +23,7 @@ from verl import DataProto
 from verl_rzero.engine import rollouts
 from verl_rzero.engine.rollouts import Sample
 from verl_rzero.engine.samplers import Sampler, Trajectory
-from verl_rzero.rules.prompts import render
+from verl_rzero.rules.prompts import Messages, render
 
 CARRIED = ("raw_prompt", "data_source", "reward_model", "index")
 """Dataset columns that later steps read: verl's, and the row's number in its file."""
@@ -89,19 +89,22 @@ class BatchRollouts:
         rows = [{key: _item(prompts[key], i) for key in ("uid", *CARRIED)} for i in range(len(prompts))]
         self.seconds = {"rollout": 0.0, "reward": 0.0, "store": 0.0}
 
-        async def ask(n: int) -> list[Trajectory]:
-            return await self._sampled(rows, n)
+        async def ask(n: int, prompts: Sequence[tuple[int, Messages]] | None = None) -> list[Trajectory]:
+            own = [(i, row["raw_prompt"]) for i, row in enumerate(rows)]
+            return await self._sampled(rows, own if prompts is None else prompts, n)
 
         trajectories = await self.sampler(ask)
         start = time.perf_counter()
         self._store(rows, trajectories, int(_item(prompts["global_steps"], 0)))
         self.seconds["store"] += time.perf_counter() - start
 
-    async def _sampled(self, rows: list[dict[str, Any]], n: int) -> list[Trajectory]:
-        """n responses to each row's prompt, scored by the reward workers as soon as they end, in the order of rows."""
+    async def _sampled(
+        self, rows: list[dict[str, Any]], prompts: Sequence[tuple[int, Messages]], n: int
+    ) -> list[Trajectory]:
+        """n responses to each prompt, scored by the reward workers as soon as they end, in the order of the prompts."""
         start = time.perf_counter()
-        prompt_ids = [render(self.tokenizer, row["raw_prompt"]) for row in rows]
-        requests = [ids for ids in prompt_ids for _ in range(n)]
+        requests = [ids for _, messages in prompts for ids in [render(self.tokenizer, messages)] * n]
+        row_of = [row for row, _ in prompts for _ in range(n)]
         samples: list[Sample | None] = [None] * len(requests)
         rewards: list[tuple[list[int], Any]] = []
         first_reward = start
@@ -111,7 +114,9 @@ class BatchRollouts:
             if self.reward_workers is not None:
                 first_reward = first_reward if rewards else time.perf_counter()
                 where = [sample.prompt for sample in ended]
-                data = reward_input([requests[i] for i in where], [s.ids for s in ended], [rows[i // n] for i in where])
+                data = reward_input(
+                    [requests[i] for i in where], [s.ids for s in ended], [rows[row_of[i]] for i in where]
+                )
                 rewards.append((where, next(self.reward_workers).compute_score_batch.remote(data)))
         rolled_out = time.perf_counter()
         results: list[dict[str, Any] | None] = [None] * len(requests)
@@ -121,8 +126,8 @@ class BatchRollouts:
         self.seconds["rollout"] += rolled_out - start
         self.seconds["reward"] += time.perf_counter() - first_reward  # beside the rollout, from its first end
         return [
-            Trajectory(i // n, ids, sample, result)
-            for i, (ids, sample, result) in enumerate(zip(requests, samples, results, strict=True))
+            Trajectory(row, ids, sample, result)
+            for row, ids, sample, result in zip(row_of, requests, samples, results, strict=True)
             if sample is not None
         ]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from verl_rzero.grading.counts import GradingCounts, as_columns
 from verl_rzero.grading.grader import Grader, Tally
 from verl_rzero.rules.own_majority import own_majority
+from verl_rzero.rules.prompts import Messages
 from verl_rzero.rules.voting import Denominator, vote, vote_by_text
 
 if TYPE_CHECKING:
@@ -33,13 +34,17 @@ class Trajectory:
 
 
 class Ask(Protocol):
-    """Sample n responses to each prompt of the step, and score them; in the order of the prompts."""
+    """Sample n responses to each prompt, and score them; in the order of the prompts.
 
-    async def __call__(self, n: int) -> list[Trajectory]: ...
+    `prompts` are messages with the number of the step's row that they stand for; by default every row's own. A sampler
+    of several phases writes the prompts of a later one from the responses of the one before.
+    """
+
+    async def __call__(self, n: int, prompts: Sequence[tuple[int, Messages]] | None = None) -> list[Trajectory]: ...
 
 
 class Sampler(Protocol):
-    """A step's trajectories, as many to each prompt as the job's rollout.n says."""
+    """A step's trajectories, as many to each row as the job's rollout.n says."""
 
     async def __call__(self, ask: Ask) -> list[Trajectory]: ...
 
