@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from verl_rzero.base.errors import UserError
+from verl_rzero.base.errors import UserError, refusal
 from verl_rzero.base.rows import check_columns, read_rows
+from verl_rzero.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -31,3 +32,17 @@ def read_given(path: Path) -> list[GivenQuestion]:
         )
         for row in rows
     ]
+
+
+def check(settings: Settings) -> None:
+    """Says which questions a run is given; raises UserError when their file can't be read or holds too few."""
+    data, job = settings.data, settings.solver
+    if data is None or data in settings.evaluation.benchmarks:
+        return
+    found = read_given(Path(data).expanduser())
+    if len(found) < job.batch_size and settings.too_few == "stop":
+        why = f"{data} holds only {len(found)}"
+        instead = f"Write solver.batch_size={len(found)} or less, too_few=shrink, or too_few=repeat."
+        raise refusal("solver.batch_size", job.batch_size, why, instead)
+    known = sum(item.answer is not None for item in found)
+    print(f"Questions without labels: {len(found)} from {data}; {known} answers are known, to measure by.", flush=True)

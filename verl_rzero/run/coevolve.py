@@ -15,7 +15,7 @@ from verl_rzero.base import processes as run_processes
 from verl_rzero.base.command_line import exit_code
 from verl_rzero.base.display import say
 from verl_rzero.base.files import read_json
-from verl_rzero.data import anchors, outputs, run_dir
+from verl_rzero.data import anchors, given, outputs, run_dir
 from verl_rzero.engine import environment, jobs, processes, warm
 from verl_rzero.engine.cluster import check_cluster
 from verl_rzero.evaluation import judge
@@ -55,6 +55,7 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
     run_dir.check(run, settings, plan.ALL_DEPENDS)
     check_cluster(settings)
     anchors.check(settings.anchors)
+    given.check(settings)
     tracking.check(settings)
     check_jobs(settings, run)
     check_benchmarks(settings)
@@ -155,6 +156,7 @@ def dry_run(settings: Settings) -> None:
     run_dir.check(run, settings, plan.ALL_DEPENDS)
     plan.check_done(stages, settings, run)
     anchors.check(settings.anchors)
+    given.check(settings)
     say(f"Plan of {run}:")
     for stage in stages:
         done = run_dir.is_done(stage.directory(run))
