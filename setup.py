@@ -35,7 +35,7 @@ version = next(
 setup(
     name="verl_rzero",
     version=version,
-    description="R-Zero on stock verl: a language model that improves itself on questions of its own",
+    description="Language models that improve themselves without labels, on stock verl: R-Zero and TTRL",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

@@ -5,11 +5,8 @@
 needs no model and no GPU. What it prints stands in votes_and_curation.txt.
 """
 
+from verl_rzero import curate, last_boxed, uncertainty_reward, vote
 from verl_rzero.data.records import VotedQuestion
-from verl_rzero.rules.answers import last_boxed
-from verl_rzero.rules.curation import curate
-from verl_rzero.rules.uncertainty import uncertainty_reward
-from verl_rzero.rules.voting import vote
 
 # What a Solver might reply to three questions, four times each. In a run these are its own samples.
 REPLIES = {
