@@ -1,5 +1,5 @@
-"""What grading cost: how comparisons were decided, what ran into a limit or an error. Counted by `grading.Grader`, logged by the
-stages (`result.json`) and, for each training step, by the trainers (`metrics.jsonl`).
+"""What grading cost: how comparisons were decided, what ran into a limit or an error. Counted by `grading.Grader`,
+logged by the stages (`result.json`) and, for each training step, by the trainers (`metrics.jsonl`).
 """
 
 from collections.abc import Sequence
