@@ -14,7 +14,7 @@ class GradingCounts:
     """comparisons = by_notation + by_cache + by_worker."""
 
     comparisons: int = 0
-    by_notation: int = 0  # identical, or decided by normal forms and exact algebra
+    by_notation: int = 0  # identical, or decided by normal forms
     by_cache: int = 0  # asked symbolic questions, all of which had been answered before
     by_worker: int = 0  # asked a worker at least once
     timeouts: int = 0  # comparisons that ran into the time limit; such a pair is not equal, this time
