@@ -38,6 +38,8 @@ $42$ | 42
 \(42\) | 42
 42. | 42
 5 cm | 5\text{ cm}
+3 m | 3\text{ m}
+2.5 m^2 | 2.5\text{ m}^2
 5\,\mathrm{cm} | 5 cm
 5\text{ cm}^2 | 5 \text{ cm}^{2}
 60^\circ | 60
@@ -60,6 +62,11 @@ f(x) = x^2 + 1 | x^2+1
 2\pi | 2π
 \frac{\pi}{2} | 0.5\pi
 \pi/4 | \frac{\pi}{4}
+x/12 | \frac{x}{12}
+x/\sqrt{2} | \frac{x\sqrt{2}}{2}
+1/\sin x | \frac{1}{\sin x}
+x/2 \cdot y | \frac{xy}{2}
+n(n+1)/2 | \frac{n^2+n}{2}
 pi/4 | \frac{\pi}{4}
 e^2 | \mathrm{e}^2
 \ln 4 | 2\ln 2
@@ -166,6 +173,7 @@ e^{i\pi} | -1
 10**3 | 1000
 1.0 \times 10^3 | 1000
 \sqrt[3]{-8} | -2
+2\sqrt[3]{-8} | -4
 \sqrt[3]{-2} | -\sqrt[3]{2}
 16^{3/4} | 8
 \frac{1}{\sqrt{2}+1} | \sqrt2-1
@@ -219,6 +227,7 @@ f'(x) = 2x | 2x
 1<x<2 | (1,2)
 a<b | b>a
 x > \pi | (\pi, \infty)
+1 < x < \sqrt{12} | (1, 2\sqrt{3})
 \langle 1,2\rangle | (1,2)
 3\mathbf{i}+2\mathbf{j} | 2\mathbf{j} + 3\mathbf{i}
 \begin{vmatrix}1&2\\3&4\end{vmatrix} | -2
@@ -253,6 +262,9 @@ DIFFERENT = r"""
 50\% | 5
 50\% | 0.05
 5\text{ cm} | 5\text{ kg}
+3 m | 3\text{ kg}
+3 m | 4\text{ m}
+3 m | 3\text{ m}^2
 5\text{ cm} | 5\text{ cm}^2
 5 apples | 5 oranges
 3 million | 3 billion
@@ -367,6 +379,11 @@ e^{\pi\sqrt{163}} | 262537412640768744
 \sqrt[3]{-8} | 2
 1/2x | \frac{1}{2x}
 1/2x | \frac{x}{2}
+1/x^2y | \frac{1}{x^2y}
+1/(2a)b | \frac{b}{2a}
+1/2+2\frac12x | \frac12+x
+\frac{1}{2}3 | \frac32
+(x)2 | 2x
 1/2\sqrt{3} | \frac{1}{2\sqrt3}
 2\frac{1}{2}x | x
 x2 | 2x

@@ -31,6 +31,13 @@ def test_unanswered_is_never_a_class_even_when_it_is_the_most_frequent():
     assert (result.label, result.agreement, result.classes) == ("5", 1 / 4, (-1, -1, -1, 0))
 
 
+@pytest.mark.parametrize("blank", ["", " \n", "$$", r"\text{ }", r"\ ", "\u200b"])
+def test_an_answer_that_prints_nothing_is_none(blank):
+    # like None: 1 of 3 said 5, and nobody is the runner-up
+    assert vote([blank, "5", blank]) == Vote("5", 1 / 3, 1 / 3, 1, (-1, 0, -1))
+    assert vote([blank]) == Vote(None, 0.0, 0.0, 0, (-1,))
+
+
 @pytest.mark.parametrize("denominator", ["all", "answered"])
 def test_nobody_answered(denominator):
     assert vote([None, None], denominator=denominator) == Vote(None, 0.0, 0.0, 0, (-1, -1))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from verl_rzero.rules.answers import last_boxed
 from verl_rzero.settings.benchmarks import GraderName, letters
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a rule below changes, or mathematical equality does (verl_rzero/grading), so that scores from
 before are not taken for scores of now."""
 

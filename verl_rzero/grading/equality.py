@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from verl_rzero.grading.expressions import differ
 from verl_rzero.grading.normal_form import Form
 from verl_rzero.grading.quantities import in_base_unit
+from verl_rzero.grading.wording import without_blanks
 
 Ask = Callable[[str, str], bool]
 
@@ -17,12 +17,14 @@ def equal(a: Form, b: Form, ask: Ask) -> bool:
         return {a.kind, b.kind} <= {"symbolic", "letter"} and ask(a.equation, b.equation)
     if a.key == b.key:
         return _equal_units(a, b)
+    if _product(a) == b.key or _product(b) == a.key:
+        return not (a.unit and b.unit)
     if "text" in (a.kind, b.kind):
         return False
     kinds = {a.kind, b.kind}
     if kinds & {"list", "set"}:
         return _equal_collections(a, b, ask)
-    if a.exact and b.exact:
+    if kinds <= {"number", "letter"}:
         return a.kind == b.kind == "number" and (_equal_share(a, b) or _equal_quantity(a, b))
     if kinds <= {"symbolic", "number", "letter"}:
         return _equal_units(a, b) and _equal_symbolic(a, b, ask)
@@ -30,13 +32,18 @@ def equal(a: Form, b: Form, ask: Ask) -> bool:
         same_shape = a.shape == b.shape and len(a.parts) == len(b.parts)
         return same_shape and all(equal(p, q, ask) for p, q in zip(a.parts, b.parts, strict=True))
     if "symbolic" in kinds and kinds & {"tuple", "matrix"}:
-        scalar = a.key.startswith("p:") or b.key.startswith("p:")
-        return not scalar and ask(a.latex, b.latex)
+        return ask(a.latex, b.latex)
     return False
 
 
 def _equal_units(a: Form, b: Form) -> bool:
     return not a.unit or not b.unit or a.unit == b.unit
+
+
+def _product(form: Form) -> str:
+    """The key of `3 m` for `3 "m"`: a lone letter is read as a factor where nothing says that it is a unit."""
+    unit = re.sub(r"\^([0-9])", r"^{\1}", form.unit)
+    return f"s:{without_blanks(form.latex)}{unit}" if unit else ""
 
 
 def _equal_share(a: Form, b: Form) -> bool:
@@ -58,18 +65,7 @@ def _equal_symbolic(a: Form, b: Form, ask: Ask) -> bool:
         return bool(other.name) and other.relation == "" and ask(a.equation, b.equation)
     if "<" in relations and relations not in ({"<"}, {"<", "set"}):
         return False
-    if differ(_approximate(a), _approximate(b)):
-        return False
     return _same_case(a.latex, b.latex) and ask(a.latex, b.latex)
-
-
-def _approximate(form: Form) -> tuple[complex, float] | None:
-    if form.kind != "number":
-        return form.approximate
-    try:
-        return complex(form.value), abs(float(form.value))
-    except OverflowError:
-        return None
 
 
 def _same_case(a: str, b: str) -> bool:

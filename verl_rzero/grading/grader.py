@@ -1,32 +1,27 @@
 """Mathematical equality of two answers, which can never hang or crash the caller.
 
 Notation alone decides the common cases (`normal_form`). The rest is asked of math-verify in worker processes
-(`worker`) that are killed at a time or memory limit and replaced. `same_answer` blocks for at most about the
-time limit; call it from a thread in asynchronous code.
+(`process`) that end at a limit of processor time or memory and are replaced. Only what a worker said is remembered:
+at a limit two answers are not equal this time. `same_answer` blocks; call it from a thread in asynchronous code.
 """
 
-import json
 import os
-import select
-import subprocess
-import sys
 import threading
 import time
 import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
 
 from verl_rzero.grading.counts import GradingCounts
 from verl_rzero.grading.equality import equal
 from verl_rzero.grading.normal_form import normal_form, parse
+from verl_rzero.grading.process import Died, OutOfMemory, OutOfTime, Verdict, Worker
 
 __all__ = ["Grader", "GradingCounts", "Tally", "normal_form", "same_answer"]
 
-_WORKER = Path(__file__).with_name("worker.py")
-_START_TIMEOUT_S = 120.0
-_MAX_REQUEST_BYTES = 60_000  # a request must fit into the pipe, so that writing it never blocks
+WALL_PER_CPU = 20.0
+"""Of the limit of processor time: after so many times that by the clock a worker is killed, as it hangs (or the machine
+gives it less than a twentieth of a core)."""
 
 
 def same_answer(a: str, b: str) -> bool:
@@ -38,7 +33,8 @@ class Grader:
     """Compares answers; thread-safe, cheap to make (workers start with the first symbolic question), fork-safe.
 
     Args:
-        timeout_s: limit for one call of `same`, without the start of a worker. A pair that exceeds it is not equal.
+        timeout_s: processor time for one call of `same`, without the start of a worker: a busy machine takes longer and
+            says the same. A pair that exceeds it is not equal. Verdicts given before are charged what they cost then.
         memory_mb: memory that a worker may use beyond its start.
         max_workers: workers at the same time, so that a stuck pair does not hold up other threads.
         cache_size: verdicts kept, least recently used ones go first.
@@ -56,7 +52,7 @@ class Grader:
             cache_size,
         )
         self._totals = GradingCounts()
-        self._verdicts: OrderedDict[tuple[str, str], bool] = OrderedDict()
+        self._verdicts: OrderedDict[tuple[str, str], Verdict] = OrderedDict()
         self._reset()
 
     def same(self, a: str, b: str) -> bool:
@@ -75,7 +71,7 @@ class Grader:
         """
         if os.getpid() != self._pid:  # forked: the workers and the lock belong to the parent
             self._reset()
-        call = _Call(time.monotonic() + self.timeout_s)
+        call = _Call(self.timeout_s, time.monotonic() + WALL_PER_CPU * self.timeout_s)
         verdict = a == b or equal(parse(a), parse(b), lambda left, right: self._ask(left, right, call))
         counts = call.counts()
         with self._lock:
@@ -94,65 +90,76 @@ class Grader:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Condition()
-        self._idle: list[_Worker] = []
+        self._idle: list[Worker] = []
         self._busy = 0
         self._finalizer = weakref.finalize(self, _close_all, self._idle, self._pid)
 
     def _ask(self, left: str, right: str, call: "_Call") -> bool:
+        call.timed_out |= call.cpu_left_s <= 0
         if call.timed_out:
             return False
         pair = (left, right) if left <= right else (right, left)
         with self._lock:
-            if pair in self._verdicts:
+            verdict = self._verdicts.get(pair)
+            if verdict is not None:
                 call.cached += 1
                 self._verdicts.move_to_end(pair)
-                return self._verdicts[pair]
-        call.asked += 1
-        verdict = self._ask_worker(pair, call)
-        with self._lock:
-            self._verdicts[pair] = verdict
-            while len(self._verdicts) > self.cache_size:
-                self._verdicts.popitem(last=False)
-        return verdict
+        if verdict is None:
+            call.asked += 1
+            verdict = self._ask_worker(pair, call) or self._ask_worker(pair, call, fresh=True)
+            if verdict is None:
+                return False
+            with self._lock:
+                self._verdicts[pair] = verdict
+                while len(self._verdicts) > self.cache_size:
+                    self._verdicts.popitem(last=False)
+        call.cpu_left_s -= verdict.cpu_s
+        call.errors += verdict.error
+        return verdict.same
 
-    def _ask_worker(self, pair: tuple[str, str], call: "_Call") -> bool:
+    def _ask_worker(self, pair: tuple[str, str], call: "_Call", *, fresh: bool = False) -> Verdict | None:
+        """What a worker says; None where it came to a limit or died. Out of time nobody is asked."""
+        if call.timed_out:
+            return None
         before = time.monotonic()
-        worker = self._take_worker()
+        worker = self._take_worker(fresh)
         call.deadline += time.monotonic() - before
         healthy = False
         try:
-            reply = worker.ask(pair, call.deadline)
-            healthy = "same" in reply
-            call.killed_memory += not healthy
-            return bool(reply.get("same", False))
-        except _TimedOut:
+            verdict = worker.ask(pair, call.cpu_left_s, call.deadline)
+            healthy = True
+            return verdict
+        except OutOfTime:
             call.timed_out = True
-            return False
-        except _Died:
+            call.killed_time += 1
+        except OutOfMemory:
+            call.killed_memory += 1
+        except Died:
             call.died += 1
-            return False
         finally:
             self._give_back(worker, healthy)
+        return None
 
-    def _take_worker(self) -> "_Worker":
+    def _take_worker(self, fresh: bool) -> Worker:
+        """A worker, idle or new; a fresh one has answered nothing: what others left in its memory can't matter."""
         with self._lock:
             while not self._idle and self._busy >= self.max_workers:
                 self._lock.wait()
             self._busy += 1
             worker = self._idle.pop() if self._idle else None
-        if worker is not None and worker.alive():
+        if worker is not None and worker.alive() and not fresh:
             return worker
         try:
             if worker is not None:
                 worker.kill()
-            return _Worker(self.memory_mb)
+            return Worker(self.memory_mb)
         except BaseException:
             with self._lock:
                 self._busy -= 1
                 self._lock.notify()
             raise
 
-    def _give_back(self, worker: "_Worker", healthy: bool) -> None:
+    def _give_back(self, worker: Worker, healthy: bool) -> None:
         if not healthy:
             worker.kill()
         with self._lock:
@@ -179,10 +186,13 @@ class Tally:
 class _Call:
     """One call of `Grader.same`: an answer of many parts asks many questions within one limit."""
 
+    cpu_left_s: float
     deadline: float
     timed_out: bool = False
     cached: int = 0
     asked: int = 0
+    errors: int = 0
+    killed_time: int = 0
     killed_memory: int = 0
     died: int = 0
 
@@ -194,88 +204,14 @@ class _Call:
             by_cache=by_cache,
             by_worker=by_worker,
             timeouts=int(self.timed_out),
-            killed_time=int(self.timed_out),  # the first question that has no answer in time ends the call
+            errors=int(self.errors > 0),
+            killed_time=self.killed_time,
             killed_memory=self.killed_memory,
             died=self.died,
         )
 
 
-class _TimedOut(Exception):
-    """No reply before the deadline."""
-
-
-class _Died(Exception):
-    """The worker ended without a reply."""
-
-
-class _Worker:
-    """One worker process. Made ready on construction; used by one thread at a time."""
-
-    def __init__(self, memory_mb: int) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(_WORKER), str(memory_mb)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-        )
-        try:
-            hello = self._read(time.monotonic() + _START_TIMEOUT_S)
-        except (_TimedOut, _Died) as error:
-            self.kill()
-            raise RuntimeError(f"a grading worker did not start ({_WORKER.name}: {type(error).__name__})") from error
-        if not hello.get("ready"):
-            self.kill()
-            raise RuntimeError(f"a grading worker cannot import its engine: {hello.get('error')}; install math-verify")
-
-    def ask(self, pair: tuple[str, str], deadline: float) -> dict[str, Any]:
-        """The worker's reply; raises _TimedOut or _Died."""
-        left_s = deadline - time.monotonic()
-        if left_s <= 0:
-            raise _TimedOut
-        request = json.dumps({"a": pair[0], "b": pair[1], "timeout_s": left_s}).encode("ascii") + b"\n"
-        if len(request) > _MAX_REQUEST_BYTES:
-            return {"same": False}
-        try:
-            self._stdin().write(request)
-        except BrokenPipeError as error:
-            raise _Died from error
-        return self._read(deadline)
-
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._stdin().close()
-        self._stdout().close()
-
-    def _stdin(self) -> IO[bytes]:
-        assert self._process.stdin is not None
-        return self._process.stdin
-
-    def _stdout(self) -> IO[bytes]:
-        assert self._process.stdout is not None
-        return self._process.stdout
-
-    def _read(self, deadline: float) -> dict[str, Any]:
-        received = b""
-        poll = select.poll()
-        poll.register(self._stdout().fileno(), select.POLLIN)
-        while not received.endswith(b"\n"):
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or not poll.poll(left_s * 1000):
-                raise _TimedOut
-            chunk = os.read(self._stdout().fileno(), 65_536)
-            if not chunk:
-                raise _Died
-            received += chunk
-        reply: dict[str, Any] = json.loads(received)
-        return reply
-
-
-def _close_all(idle: list[_Worker], pid: int) -> None:
+def _close_all(idle: list[Worker], pid: int) -> None:
     while idle and os.getpid() == pid:
         idle.pop().kill()
 

@@ -10,8 +10,7 @@ Reading is exact and needs no engine. Conventions (each held by a row of the tes
 - `x = 5` is 5; two different names differ.
 - `1, 2` names solutions in any order, like `\{2, 1\}`; one solution is a list of one. `x=1, y=2` is `(x,y)=(1,2)`,
   (1,2) and `1, 2`, and not `2, 1`. Tuples and intervals keep order and brackets: `(1,2)`, `[1,2)`.
-- Sums of products of letters and square roots have one exact form (`algebra`); `N` and `n` are two letters. Letters
-  are numbers: they commute. An odd root of a negative number is the real one.
+- `N` and `n` are two letters. Letters are numbers: they commute. An odd root of a negative number is the real one.
 - What is read in two ways equals only what is written the same: `1/2x`, `x2`, `\frac{dy}{dx}`, dates.
 - Text is compared without case, blanks and closing marks; numbers in words up to twelve are numbers. A single letter
   keeps its case; `(B)`, `B)` and `Option B` are B.
@@ -23,7 +22,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
-from verl_rzero.grading import algebra, expressions, notation, wording
+from verl_rzero.grading import notation, wording
 from verl_rzero.grading.quantities import quantity, unit_of, without_thousands
 
 MAX_CHARS = 2000
@@ -45,8 +44,6 @@ class Form:
     name: str = ""  # of `name = ...`
     parts: tuple["Form", ...] = ()
     shape: str = ""  # brackets of a tuple or interval, rows x columns of a matrix
-    exact: bool = False  # whether another key of an exact form is another value
-    approximate: tuple[complex, float] | None = None  # see `expressions`
     relation: Literal["", "=", "<", "set"] = ""  # of a symbolic form: equation, inequality, expression of sets
 
     @property
@@ -79,14 +76,25 @@ _NAMED = re.compile(
 )
 _OR = re.compile(r',? ?"? ?(?<![A-Za-z])(?:and|or)(?![A-Za-z]) ?"? ?')
 _MATRIX = re.compile(r"\\begin ?\{([pb]?matrix|smallmatrix)\}(.*)\\end ?\{\1\}")
+_AMBIGUOUS = re.compile(
+    r"""/[ ]? (?:[0-9.]++|[A-Za-z]|\\(?:sqrt|frac|pi|theta)[ ]?(?:\{[^{}]*\})*+|\([^()]*\))  # `1/2x`: is the x below?
+        (?:_(?:\{[^{}]*\}|[A-Za-z0-9]))?+ (?:\^\{[^{}]*\})?+
+        [ ]? (?:[A-Za-z0-9(]|\\(?:sqrt|frac|pi|theta|sin|cos|tan|ln|log)(?![a-z]))
+    |(?<![\\A-Za-z])[A-Za-z][ ]?[0-9] | \)[ ]?[0-9] | (?<![_0-9.])[0-9.]++[ ][0-9]         # `x2`, `(x)2`, `2 3`
+    |[0-9][ ]?\\frac[ ]?\{[ ]?[0-9]+[ ]?\}[ ]?\{[ ]?[0-9]+[ ]?\}                             # `2\frac{1}{2}x`
+    |\\frac[ ]?\{[^{}]*\}[ ]?\{[^{}]*\}[ ]?[0-9]""",
+    re.VERBOSE,
+)
 _OPAQUE = re.compile(
     r"[0-9\]})] ?_|['?:]|\.\.\.|\\[%#]"
+    r"|\^\{ ?T ?\}"  # a matrix transposed
     r"|\\frac ?\{ ?(?:d|\\partial)[^{}]*\} ?\{ ?(?:d|\\partial) ?\\?[A-Za-z]"  # a derivative
     r"|(?:[A-Z]|\\vec ?\{[^{}]*\}) ?\\times ?(?:[A-Z]|\\vec)"  # of sets, matrices or vectors
 )
 _PLUS_MINUS = re.compile(r"\\pm(?![a-z])")
 _INEQUALITY = re.compile(r"[<>]|\\(?:le|ge|ne)(?![a-z])")
 _TRIG = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_ODD_ROOT = re.compile(r"\\sqrt\[ ?([0-9]*[13579]) ?\]\{ ?- ?([0-9]+) ?\}")
 _DEGREES_IN_TRIG = re.compile(r"([0-9]+) ?\^(?:\{ ?\\circ ?\}|\\circ)")
 _LESS = r" ?(<|>|\\le(?![a-z])|\\ge(?![a-z])) ?"
 _HALF_LINE = re.compile(rf"([A-Za-z]){_LESS}([^<>]+)|([^<>]+?){_LESS}([A-Za-z])")
@@ -112,7 +120,7 @@ def _parse(text: str, depth: int) -> Form:
     if residue := wording.residue(text):
         return Form("text", f"t:{residue[1]}", name=residue[0])
     if plain in _INFINITE:
-        return Form("letter", f"v:{_INFINITE[plain]}", _INFINITE[plain], exact=True)
+        return Form("letter", f"v:{_INFINITE[plain]}", _INFINITE[plain])
     number = quantity(text)
     if number is not None:
         return _number(*number)
@@ -130,7 +138,7 @@ def _parse(text: str, depth: int) -> Form:
 
 
 def _interval(text: str, depth: int) -> Form | None:
-    """`1 < x <= 2` as the interval (1, 2] of x, where the bounds are exact."""
+    """`1 < x <= 2` as the interval (1, 2] of x, where the bounds are numbers."""
     if between := _BETWEEN.fullmatch(text):
         low, left, name, right, high = between.groups()
         shape = ("(" if left == "<" else "[") + (")" if right == "<" else "]")
@@ -142,7 +150,8 @@ def _interval(text: str, depth: int) -> Form | None:
     else:
         return None
     bounds = tuple(_parse(bound.strip(), depth + 1) for bound in (low, high))
-    if not all(bound.exact and not bound.name and not bound.unit for bound in bounds):
+    kinds = ("number", "letter", "symbolic")
+    if not all(bound.kind in kinds and not (bound.relation or bound.name or bound.unit) for bound in bounds):
         return None
     if any(_VARIABLE.search(bound.latex) for bound in bounds):  # of which letter is `a < b` an interval?
         return None
@@ -152,12 +161,11 @@ def _interval(text: str, depth: int) -> Form | None:
 
 def _number(value: Fraction, unit: str = "") -> Form:
     latex = rf"\frac{{{value.numerator}}}{{{value.denominator}}}" if value.denominator != 1 else str(value.numerator)
-    return Form("number", f"n:{value.numerator:x}/{value.denominator:x}", latex, value, unit, exact=True)
+    return Form("number", f"n:{value.numerator:x}/{value.denominator:x}", latex, value, unit)
 
 
 def _letter(letter: str) -> Form:
-    read = expressions.read(letter)
-    return Form("letter", f"v:{letter}", letter, exact=True, approximate=read.approximate if read else None)
+    return Form("letter", f"v:{letter}", letter)
 
 
 def _name(written: str) -> str:
@@ -187,7 +195,7 @@ def _scalar_or_list(text: str, depth: int) -> Form:
         return _collection("list", text, parts, depth)
     if len(_PLUS_MINUS.findall(text)) == 1 and r"\mp" not in text:
         return _collection("list", text, [_PLUS_MINUS.sub(sign, text) for sign in "+-"], depth)
-    if _OPAQUE.search(text):
+    if _OPAQUE.search(text) or _AMBIGUOUS.search(text):
         return _text(text)
     return _symbolic(text)
 
@@ -266,25 +274,14 @@ def _symbolic(text: str) -> Form:
     elif _SET_ALGEBRA.search(text):
         relation = "set"
     latex = _latex(text)
-    try:
-        expression = None if relation else expressions.read(latex)
-    except expressions.Ambiguous:
-        return _text(text)
-    if expression is not None:
-        number, letter = algebra.constant(expression.value), algebra.letter(expression.value)
-        if number is not None:
-            return _number(number)
-        if letter is not None:
-            return _letter(letter)
-        form_key = f"p:{algebra.key(expression.value)}"
-        return Form("symbolic", form_key, latex, exact=expression.exact, approximate=expression.approximate)
     return Form("symbolic", f"s:{wording.without_blanks(latex)}", latex, relation=relation)
 
 
 def _latex(text: str) -> str:
-    """What the engine reads: exact decimals, words in quotes as names."""
+    """What the engine reads: exact decimals, words in quotes as names, the real root of a negative number."""
     text = re.sub(r'"([^"]*)"', lambda m: f"\\{m[1]} " if m[1].strip() in notation.FUNCTIONS else m[1], text)
     text = re.sub(r"(?<![0-9])[0-9]*\.[0-9]+(?![0-9])", _exact, text)
+    text = _ODD_ROOT.sub(r"(-\\sqrt[\1]{\2})", text)
     return _DEGREES_IN_TRIG.sub(r"\\frac{\1\\pi}{180}", text) if _TRIG.search(text) else text
 
 

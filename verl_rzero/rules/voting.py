@@ -8,6 +8,7 @@ from typing import Literal
 from verl_rzero.grading.grader import normal_form, same_answer
 
 Denominator = Literal["all", "answered"]
+_BLANK = normal_form("")
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class Vote:
     label: the winning class's first-seen answer; None when nobody answered.
     agreement: size of the winning class / denominator (p-hat of R-Zero; 0.0 when nobody answered).
     margin: (winning class - runner-up) / denominator.
-    answered: number of answers that are not None.
-    classes: per answer the number of its class, counted from 0 by first appearance; -1 for None.
+    answered: number of answers that say something.
+    classes: per answer the number of its class, counted from 0 by first appearance; -1 for none.
     """
 
     label: str | None
@@ -41,8 +42,9 @@ def vote(
 ) -> Vote:
     """Group the answers and name the winner; of classes of one size the one seen first wins.
 
-    None (no answer, or cut off) is never a class; it counts in the denominator "all" (the paper's m) and not in
-    "answered". `same` is asked only where normal forms differ, about one answer per class: the first-seen one.
+    None (no answer, or cut off) and what prints nothing (an empty text in any notation) are never a class; they count
+    in the denominator "all" (the paper's m) and not in "answered". `same` is asked only where normal forms differ,
+    about one answer per class: the first-seen one.
 
     Raises:
         ValueError: no answers at all, or an unknown denominator.
@@ -82,7 +84,7 @@ def _classes(answers: Sequence[str | None], same: Callable[[str, str], bool]) ->
         found = class_of_text.get(answer)
         if found is None:
             form = normal_form(answer)
-            found = class_of_form.get(form)
+            found = -1 if form == _BLANK else class_of_form.get(form)
             if found is None:
                 found = next(
                     (k for k, first in enumerate(representatives) if same(first, answer)), len(representatives)
