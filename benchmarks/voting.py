@@ -3,7 +3,7 @@
     python benchmarks/voting.py                      # 1000 questions with 10 answers each
     python benchmarks/voting.py --questions 8000     # a round's candidates
 
-Both use math-verify; ours only for what notation and algebra cannot decide. Seconds are processor seconds, the workers'
+Both use math-verify; ours only for what notation cannot decide. Seconds are processor seconds, the workers'
 included, and cold: a new grader, no verdicts, the start of its worker counted. Memory is the peak of the process and of
 its largest worker; `right` counts the questions whose classes are the true ones.
 """

@@ -79,8 +79,8 @@ else:
         texts = ["\\boxed{|x+1|}", "\\boxed{|x+1|}", "\\boxed{\\lfloor 9^{9^{9}}/7 \\rfloor}"]
         results = [asyncio.run(manager.run_single(rollout(text, label="|1+x|"))) for text in texts]
         cost = [[result["reward_extra_info"][name] for name in COLUMNS] for result in results]
-        # timeouts, kills, cached, asked: a worker is asked, the cache knows, a worker is stopped
-        assert cost == [[0, 0, 0, 1], [0, 0, 1, 0], [1, 1, 0, 1]]
+        # timeouts, kills, cached, asked, errors: a worker is asked, the cache knows, a worker is stopped
+        assert cost == [[0, 0, 0, 1, 0], [0, 0, 1, 0, 0], [1, 1, 0, 1, 0]]
         manager.grader.close()
 
     @pytest.mark.parametrize(("text", "answer"), [("so \\boxed{1/2}", "1/2"), ("1/2", None)])

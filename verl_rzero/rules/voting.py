@@ -54,8 +54,9 @@ def vote(
 
 def vote_by_text(answers: Sequence[str | None], *, denominator: Denominator = "all") -> Vote:
     """As `vote`, but answers are of one class only where their text is the same (the rule of TTRL's authors' code)."""
-    numbers = {text: number for number, text in enumerate(dict.fromkeys(each for each in answers if each is not None))}
-    return _counted(answers, tuple(-1 if each is None else numbers[each] for each in answers), denominator)
+    texts = dict.fromkeys(each for each in answers if each is not None and normal_form(each) != _BLANK)
+    number = {text: place for place, text in enumerate(texts)}
+    return _counted(answers, tuple(-1 if each is None else number.get(each, -1) for each in answers), denominator)
 
 
 def _counted(answers: Sequence[str | None], classes: tuple[int, ...], denominator: Denominator) -> Vote:
