@@ -154,6 +154,72 @@ def run(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def ttrl(tmp_path):
+    made_run.ttrl(tmp_path, [0.4, 0.5, 0.6])
+    return made_run.write_report(tmp_path)
+
+
+def cells(html: str) -> list[list[str]]:
+    """The first table's cells, its head first."""
+    rows = re.findall(r"<tr>(.*?)</tr>", html)
+    return [[cell.replace("\u202f", " ") for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
+
+
+def test_a_ttrl_run_has_its_own_columns(ttrl):
+    # From the last step of each round's Solver; the data's benchmark is marked.
+    assert cells(tables.rounds(ttrl)) == [
+        ["", "tiny", "unlabelled (trained on)", "majority share", "labels true", "rewards true", "took"],
+        ["base", "40.0 %", "50.0 %", "–", "–", "–", "20 s"],
+        ["round 1", "50.0 %", "60.0 %", "25.0 %", "50.0 %", "75.0 %", "20 s"],
+        ["round 2", "60.0 %", "70.0 %", "25.0 %", "50.0 %", "75.0 %", "20 s"],
+    ]
+
+
+def test_an_r_zero_run_has_the_columns_of_its_stages(run):
+    report = json.loads((run / run_dir.REPORT).read_text())
+    del report["settings"]["algorithm"], report["settings"]["data"]  # as earlier versions wrote them
+    head, _, first = cells(tables.rounds(report))
+    assert head == ["", "greedy", "mean@8", "agreement", "kept", "labels true", "of kept", "distinct", "took"]
+    assert first == ["round 1", "60.0 %", "55.0 %", "50.0 %", "50.0 %", "75.0 %", "50.0 %", "100.0 %", "1 min"]
+    assert story.missing(report) == "This run is not finished: round 2 of 2 is at training the Challenger."
+
+
+def test_the_story_of_a_ttrl_run(ttrl):
+    told = " ".join(story.sentences(ttrl, "")).replace("\u202f", " ")
+    assert "trained on the questions of unlabelled, without their answers: the most frequent of its own 16" in told
+    assert "In the last step of rounds 1 and 2, 25 % and 25 % of the answers were the majority\u2019s; " in told
+    assert "the majority was true for 50 % and 50 % of the questions, and 75 % and 75 % of the rewards" in told
+    assert "Challenger" not in told
+
+
+def test_the_story_of_a_ttrl_run_whose_truth_is_not_known(tmp_path):
+    made_run.ttrl(tmp_path, [0.4, 0.5], known=False)
+    told = story.sentences(made_run.write_report(tmp_path), "")[1].replace("\u202f", " ")
+    assert told.endswith("In the last step of round 1, 25 % of the answers were the majority\u2019s.")
+
+
+@pytest.mark.parametrize(
+    ("greedy_R", "missing"),
+    [
+        ([0.4], "round 1 of 2 is at training the Solver."),
+        ([0.4, None], "round 1 of 2 is at evaluation."),
+        ([0.4, 0.5], "round 2 of 2 is at training the Solver."),
+        ([0.4, 0.5, 0.6], ""),
+    ],
+)
+def test_what_a_ttrl_run_still_has_to_do(tmp_path, greedy_R, missing):
+    made_run.ttrl(tmp_path, greedy_R)
+    assert story.missing(made_run.write_report(tmp_path)).removeprefix("This run is not finished: ") == missing
+
+
+def test_questions_from_a_file_are_named_without_its_directory(ttrl):
+    ttrl["settings"]["data"] = "/home/somebody/<given>.jsonl"
+    told = " ".join(story.sentences(ttrl, ""))
+    assert "trained on the questions of &lt;given&gt;.jsonl" in told
+    assert "somebody" not in told
+
+
 def blocks(html: str) -> dict:
     found = re.findall(r'class="block" id="([\w-]+)" data-key="\w+">([^<]+)<', html)
     return {name: json.loads(gzip.decompress(base64.b64decode(data))) for name, data in found}

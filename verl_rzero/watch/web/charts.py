@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from verl_rzero.methods.descriptions import METHODS
+from verl_rzero.methods.kinds import Method
 from verl_rzero.watch.web import svg
 from verl_rzero.watch.web.figures import figure, key
 from verl_rzero.watch.web.interval_bars import greedy_interval
@@ -28,6 +30,11 @@ REASONS = {
 """What became of a question: how the page calls it, and its colour."""
 
 
+def method_of(report: dict[str, Any]) -> Method:
+    """The run's method; settings of earlier versions don't name it, as there was but one."""
+    return METHODS[report["settings"].get("algorithm", "rzero")]
+
+
 def points_of_time(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """("base", its part), ("1", round 1's part) and so on."""
     return [("base", report["base"]), *((str(part["round"]), part) for part in report["rounds"])]
@@ -40,9 +47,15 @@ def benchmarks(report: dict[str, Any]) -> list[str]:
 
 
 def marked(report: dict[str, Any], benchmark: str) -> str:
-    """The benchmark's name; one that chose the best round is no evidence of how good that is, and is marked."""
-    chosen_by = report["settings"]["evaluation"].get("choose_by")
-    return f"{benchmark} (used for choosing)" if benchmark == chosen_by else benchmark
+    """The benchmark's name; one that chose the best round, or whose questions are trained on, is no plain evidence of
+    how good the model is, and is marked.
+    """
+    settings = report["settings"]
+    marks = [
+        *(["used for choosing"] if benchmark == settings["evaluation"].get("choose_by") else []),
+        *(["trained on"] if benchmark == settings.get("data") else []),
+    ]
+    return f"{benchmark} ({', '.join(marks)})" if marks else benchmark
 
 
 def kept_share(curation: dict[str, Any] | None) -> float | None:
