@@ -14,7 +14,7 @@ from made_run import asked
 
 from verl_rzero.data import run_dir
 from verl_rzero.rules import curation
-from verl_rzero.watch.web import charts, command, comparison, pack, page, story, svg, tables, text
+from verl_rzero.watch.web import charts, command, comparison, own_majority, pack, page, story, svg, tables, text
 from verl_rzero.watch.web import interval_bars as intervals
 
 
@@ -119,6 +119,8 @@ def test_more_than_two_benchmarks_are_told_in_groups():
         "Greedy accuracy clearly rose on tiny (30.0 % to 70.0 %); it clearly fell on aime (50.0 % to 20.0 %); "
         "it did not clearly change on gsm (50.0 % to 52.0 %)."
     )
+    told["settings"] |= {"data": "gsm", "ttrl": {"votes": 16}}
+    assert "clearly change on gsm (trained on) (50.0" in story.sentences(told, "")[0]
 
 
 def test_accuracy_without_samples_and_with_a_judge():
@@ -190,6 +192,7 @@ def test_the_story_of_a_ttrl_run(ttrl):
     assert "trained on the questions of unlabelled, without their answers: the most frequent of its own 16" in told
     assert "In the last step of rounds 1 and 2, 25 % and 25 % of the answers were the majority\u2019s; " in told
     assert "the majority was true for 50 % and 50 % of the questions, and 75 % and 75 % of the rewards" in told
+    assert "Greedy accuracy on unlabelled (trained on) went from 50.0 % to 70.0 %" in told
     assert "Challenger" not in told
 
 
@@ -215,8 +218,9 @@ def test_what_a_ttrl_run_still_has_to_do(tmp_path, greedy_R, missing):
 
 def test_questions_from_a_file_are_named_without_its_directory(ttrl):
     ttrl["settings"]["data"] = "/home/somebody/<given>.jsonl"
-    told = " ".join(story.sentences(ttrl, ""))
+    told = " ".join([*story.sentences(ttrl, ""), own_majority.measured_on(ttrl)])
     assert "trained on the questions of &lt;given&gt;.jsonl" in told
+    assert "Where one is also among those of &lt;given&gt;.jsonl, it is trained on, and not held out." in told
     assert "somebody" not in told
 
 

@@ -41,7 +41,7 @@ def measured_on(report: dict[str, Any]) -> str:
     known = "Questions with known answers, which are only read to measure."
     if name in report["settings"]["evaluation"]["benchmarks"]:
         return f"{known} Those of {escaped(name)} are the ones trained on, and not held out."
-    return f"{known} Where they are also among those of {escaped(name)}, they are trained on, and not held out."
+    return f"{known} Where one is also among those of {escaped(name)}, it is trained on, and not held out."
 
 
 def story(report: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from verl_rzero.watch.web import own_majority
-from verl_rzero.watch.web.charts import benchmarks, kept_share, method_of, points_of_time
+from verl_rzero.watch.web.charts import benchmarks, kept_share, marked, method_of, points_of_time
 from verl_rzero.watch.web.interval_bars import difference, greedy_interval
 from verl_rzero.watch.web.step_charts import STAGES, number_of
 from verl_rzero.watch.web.text import duration, escaped, listed, percent, signed
@@ -104,7 +104,10 @@ def _accuracy(report: dict[str, Any]) -> str:
             ("did not clearly change on", [one for one in found if not one.sure]),
         ]
         named = [
-            f"{verb} " + listed([f"{escaped(o.benchmark)} ({percent(o.before)} to {percent(o.after)})" for o in group])
+            f"{verb} "
+            + listed(
+                [f"{escaped(marked(report, o.benchmark))} ({percent(o.before)} to {percent(o.after)})" for o in group]
+            )
             for verb, group in groups
             if group
         ]
@@ -112,7 +115,7 @@ def _accuracy(report: dict[str, Any]) -> str:
     for one in found:
         low, high = one.interval
         gain = f"{signed(one.after - one.before)} points, 95\u202f% interval {signed(low)} to {signed(high)}"
-        name = escaped(one.benchmark)
+        name = escaped(marked(report, one.benchmark))
         text = f"Greedy accuracy on {name} went from {percent(one.before)} to {percent(one.after)} ({gain})"
         text += "." if one.sure else ", which as many questions could show by chance."
         best = _best(report, one.benchmark)
