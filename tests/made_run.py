@@ -75,6 +75,32 @@ def a_round(
             return
 
 
+def ttrl(run: Path, greedy_R: list[float | None], *, rounds: int = 2, known: bool = True) -> None:
+    """A run of TTRL on the benchmark `unlabelled`, which scores 0.1 more than the other one.
+
+    `greedy_R` is the accuracy of the base model and of each done round; of a last None only the Solver is done. The
+    true answers of the given questions are `known`, or not.
+    """
+    base(run, greedy_R[0], ["model=ttrl_tiny", "method=ttrl", f"rounds={rounds}"])
+    done(run, "base/evaluation", ttrl_scores(greedy_R[0]))
+    for number, greedy in enumerate(greedy_R[1:], 1):
+        done(run, f"round_{number}/solver", {"model": "model", "steps": ttrl_steps(3, known)})
+        if greedy is not None:
+            done(run, f"round_{number}/evaluation", ttrl_scores(greedy))
+
+
+def ttrl_scores(greedy: float) -> dict:
+    return {**scores(greedy), "unlabelled": scores(greedy + 0.1)["tiny"]}
+
+
+def ttrl_steps(count: int, known: bool) -> list[dict]:
+    """As many; the majority's share rises evenly to 1/4."""
+    votes = {"answered_share": 1.0, "distinct_answers": 4.0, "vote_entropy": 1.2}
+    truth = {"label_accuracy": 0.5, "reward_accuracy": 0.75, "lucky_reward_accuracy": 0.6} if known else {}
+    shares = [{"agreement_mean": 0.25 * n / count} for n in range(1, count + 1)]
+    return [{**step, **share, **votes, **truth} for step, share in zip(steps(count), shares, strict=True)]
+
+
 def write_report(run: Path) -> dict:
     return report.write(run, settings.read(run / "settings.yaml"))
 

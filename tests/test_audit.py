@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import made_run
 import pytest
 from judge_server import endpoint
 from test_evaluation import Engine
@@ -149,6 +150,16 @@ def test_the_command_writes_the_audit_and_shows_it(run, engines, capsys):
 def test_what_cannot_be_audited_is_refused(run, capsys, words, message):
     assert command.main([str(run) if word == "RUN" else word for word in words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_ttrl_run_is_refused_and_left_as_it_is(tmp_path, capsys):
+    made_run.ttrl(tmp_path / "given", [0.4, 0.5])
+    before = sorted(tmp_path.rglob("*"))
+    assert command.main([str(tmp_path / "given")]) == 2
+    said = capsys.readouterr().err
+    assert f"error: {tmp_path}/given: a run of TTRL keeps no votes, so there are no labels to audit" in said
+    assert said.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_run_without_a_round_is_refused(run, engines):

@@ -2,6 +2,7 @@
 
 import sys
 
+import made_run
 import pytest
 from test_stage import voted
 
@@ -80,3 +81,11 @@ def test_what_cannot_be_is_refused(run, monkeypatch, capsys, words, said):
 def test_a_directory_without_a_run_is_refused(tmp_path, monkeypatch, capsys):
     assert called(monkeypatch, tmp_path, "round=1") == 2
     assert "not the directory of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["round=1"], ["round=1", "band=[0.3,0.8]"]])
+def test_a_ttrl_run_is_refused(tmp_path, monkeypatch, capsys, words):
+    made_run.ttrl(tmp_path / "given", [0.4, 0.5])
+    assert called(monkeypatch, tmp_path / "given", *words) == 2
+    why = "a run of TTRL keeps no votes, so there is nothing to curate."
+    assert capsys.readouterr().err == f"error: {tmp_path}/given: {why}\n"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import made_run
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -342,6 +343,98 @@ def test_nothing_of_others_is_overwritten(run, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="this is a file"):
         export.main([str(run), "round=1", f"to={tmp_path}/file"])
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A run of TTRL whose only round is done, on the benchmark `unlabelled`."""
+    run = tmp_path_factory.mktemp("export") / "given"
+    made_run.ttrl(run, [0.4, 0.5], rounds=1)
+    for seed, stage in enumerate(("base/model", "round_1/solver")):
+        tiny_model(run / stage / "model", seed, as_verl_saves=bool(seed))
+    for stage in ("base/evaluation", "round_1/evaluation"):
+        names = ["tiny"] * 10 + ["unlabelled"] * 4
+        rows = [{"benchmark": name, "right": [number % 2 == 0, True]} for number, name in enumerate(names)]
+        pq.write_table(pa.Table.from_pylist(rows), run / stage / "answers.parquet")
+    return run
+
+
+def with_data(run: Path, data: str, benchmarks: str = "") -> None:
+    """Change what the run was trained on."""
+    text = (run / "settings.yaml").read_text()
+    assert "data: unlabelled\n" in text
+    text = text.replace("data: unlabelled\n", f"data: {data}\n").replace(
+        "  benchmarks:\n", f"  benchmarks:\n{benchmarks}"
+    )
+    (run / "settings.yaml").write_text(text)
+
+
+def test_a_model_of_ttrl_says_what_it_was_trained_on(given, tmp_path, capsys):
+    from huggingface_hub import ModelCard
+
+    export.main([str(given), "round=1", f"to={tmp_path}/out", "license=mit", "base_model=owner/base"])
+    assert capsys.readouterr().out == f"model    {tmp_path}/out/model\n"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["model"]
+    card = card_of(tmp_path / "out/model")
+    told = card.partition("## Settings")[0] + card.partition("## Versions")[2]
+    assert not re.search("R-Zero|r-zero|Challenger|challenger|self-play|questions of its own", told)
+    assert "\n# ttrl_tiny: Solver after round 1 of TTRL\n" in card
+    assert "(https://huggingface.co/owner/base) after one round of [TTRL](https://arxiv.org/abs/2504.16084), " in card
+    assert "The questions are those of `unlabelled`. In a step of GRPO it answered each question 16 times" in card
+    assert "**Scores on the questions of `unlabelled` are not held-out**" in card
+    assert "The questions of `unlabelled` are the ones it was trained on, and not held-out." in card
+    scores, (_, base, made) = table(card, "Scores")[0], table(card, "Lineage")
+    assert scores[3:] == ["unlabelled (trained on) greedy", "unlabelled (trained on) mean@1"]
+    first, last = (f"`{model_hash(given / stage / 'model')}`" for stage in ("base/model", "round_1/solver"))
+    assert (base, made) == (["base", first, "-", "-", "-"], ["round 1", last, "0.250", "0.500", "0.750"])
+    data = ModelCard.load(tmp_path / "out/model/README.md").data
+    assert data.tags == ["ttrl", "test-time-reinforcement-learning", "verl", "grpo", "solver"]
+    assert [each.dataset_name for each in data.eval_results] == ["tiny"] * 2 + ["unlabelled (trained on)"] * 2
+    assert data.datasets is None
+    assert read_json(tmp_path / "out/model/rzero_export.json")["weights"] == last.strip("`")
+
+
+def test_a_benchmark_of_the_hub_that_was_trained_on_is_linked(given, tmp_path):
+    run = Path(shutil.copytree(given, tmp_path / "run"))
+    with_data(run, "math500", "    math500: {path: null, n: null, k: null, temperature: null}\n")
+    export.main([str(run), "round=1", f"to={tmp_path}/out"])
+    card = card_of(tmp_path / "out/model")
+    assert "`math500` ([HuggingFaceH4/MATH-500](https://huggingface.co/datasets/HuggingFaceH4/MATH-500))." in card
+    assert "\ndatasets:\n- HuggingFaceH4/MATH-500\n" in card
+
+
+def test_a_file_that_was_trained_on_is_named_and_nothing_of_it_told(given, tmp_path):
+    run = Path(shutil.copytree(given, tmp_path / "run"))
+    with_data(run, "/home/somebody/private.jsonl")
+    export.main([str(run), "round=1", f"to={tmp_path}/out"])
+    card = card_of(tmp_path / "out/model")
+    assert "Where questions are also among those of `private.jsonl`, it was trained on them" in card
+    assert "with a question of `private.jsonl` in place of `1+2`" in card
+    assert "trained on) greedy" not in card
+    assert "somebody" not in card
+    assert "\ndatasets:" not in card
+
+
+def test_ttrl_has_no_challenger_to_hand_on(given, tmp_path):
+    with pytest.raises(UserError, match=r"role=challenger: a run of TTRL trains no Challenger\. Write role=solver\."):
+        export.main([str(given), "round=1", "role=challenger", f"to={tmp_path}/out"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_over_an_export_with_a_dataset_goes_one_without(run, given, tmp_path):
+    for source in (run, given):
+        export.main([str(source), "round=1", f"to={tmp_path}/out"])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["model"]
+
+
+def test_of_a_ttrl_run_only_the_model_is_pushed(given, tmp_path, monkeypatch):
+    pushed = []
+    run = Path(shutil.copytree(given, tmp_path / "run"))
+    monkeypatch.setattr(export.hub, "check_login", lambda: None)
+    monkeypatch.setattr(export.hub, "push", lambda folder, repo, kind, private: pushed.append((folder, repo, kind)))
+    export.main([str(run), "round=1", "push=true", "to=owner/name"])
+    assert pushed == [(run / "export/owner__name/model", "owner/name", "model")]
+    assert "owner/name-questions" not in card_of(run / "export/owner__name/model")
 
 
 def test_a_text_cannot_break_out_of_its_block():

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import made_run
 import pytest
 
 from verl_rzero import settings
@@ -137,6 +139,25 @@ def test_a_finished_run(tmp_path):
     assert text.startswith(f"{run}: finished\n")
     assert "next:" not in text
     assert text.splitlines()[-1].split()[:4] == ["round", "1", "0.750", "0.500"]
+
+
+def test_a_ttrl_run(tmp_path):
+    run = tmp_path / "run"
+    made_run.ttrl(run, [0.4, 0.5])
+    here = begun(run, "round_2/solver", done=4)
+    step = '{"step": 4, "reward_mean": 0.5, "agreement_mean": 0.25, "distinct_answers": 3.0, "label_accuracy": 0.125}\n'
+    (here / "metrics.jsonl").write_text(step)
+    text = told(run)
+    stages = [line.split()[0] for line in text.split("\n\n")[1].splitlines()]
+    assert stages == [
+        "base/model", "base/evaluation", "round_1/solver", "round_1/evaluation", "round_2/solver", "round_2/evaluation"
+    ]  # fmt: skip
+    assert text.startswith(f"{run}: interrupted in round_2/solver\n")
+    assert re.search(r"next: round_2/solver \(.* x 16 votes, .* trained on\), 2 to go", text)
+    assert "step 4: reward_mean 0.5, agreement_mean 0.25, distinct_answers 3, label_accuracy 0.125\n" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert [row[:2] for row in rows if row[:1] == ["base"]] == [["base", "0.400"]]
+    assert [row[:3] for row in rows if row[:1] == ["round"]] == [["round", "1", "0.500"], ["round", "2", "-"]]
 
 
 def test_alarms_are_told(tmp_path):

@@ -305,6 +305,53 @@ def test_several_runs_are_compared(browser, run, tmp_path):
     opened.page.close()
 
 
+@pytest.fixture(scope="module")
+def ttrl(tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "given"
+    made_run.ttrl(run, [0.4, 0.5, 0.6])
+    made_run.write_report(run)
+    page.write(run)
+    return run
+
+
+def test_the_page_of_a_ttrl_run(browser, ttrl):
+    opened = Opened(browser, ttrl / page.PAGE, viewport={"width": 360, "height": 740})
+    assert opened.complaints == []
+    assert opened.page.title() == "given: TTRL on ttrl_tiny"
+    text = opened.page.locator("body").inner_text()
+    assert "TTRL on ttrl_tiny" in text
+    assert "R-Zero" not in text.partition("Search")[0]  # a setting's meaning may name it
+    assert "Challenger" not in text.partition("Search")[0]
+    assert "Those of unlabelled are the ones trained on, and not held out." in text
+    assert "never trained on" not in text
+    charts = opened.page.locator("#solver figcaption").all_inner_texts()
+    assert "Reward share of answers that agree with the majority of their question" in charts
+    titles = opened.page.locator("#solver figcaption b").all_inner_texts()
+    assert titles == ["Reward", "Majority", "Votes", "Entropy of the votes", "Answers", "KL"]
+    assert opened.page.locator("#solver figure:nth-child(2) path.line").count() == 4
+    assert opened.page.evaluate("document.documentElement.scrollWidth") == 360
+    opened.page.close()
+
+
+def test_a_ttrl_run_is_compared_with_an_r_zero_run(browser, run, ttrl, tmp_path):
+    to = comparison.write([run, ttrl], tmp_path / "comparison.html")
+    opened = Opened(browser, to)
+    assert opened.complaints == []
+    text = opened.page.locator("header").inner_text()
+    assert "R-Zero and TTRL" in text
+    assert "given was trained on the questions of unlabelled." in text
+    assert "Not finished" not in text
+    titles = opened.page.locator("#training figcaption b").all_inner_texts()
+    assert titles == [
+        "The Challenger\u2019s reward",
+        "The Solver\u2019s reward",
+        "Majority",
+        "Majorities that are true",
+    ]
+    assert "unlabelled (trained on)" in opened.page.locator("#accuracy").inner_text()
+    opened.page.close()
+
+
 def test_twenty_thousand_questions(browser, tmp_path):
     """Loaded and searched within bounds that are several times what docs/report.md measured on two cores."""
     made_run.base(tmp_path, 0.386, ["rounds=1", "votes=4"])

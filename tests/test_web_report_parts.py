@@ -14,7 +14,7 @@ from made_run import asked
 
 from verl_rzero.data import run_dir
 from verl_rzero.rules import curation
-from verl_rzero.watch.web import charts, command, comparison, pack, page, story, svg, tables, text
+from verl_rzero.watch.web import charts, command, comparison, own_majority, pack, page, story, svg, tables, text
 from verl_rzero.watch.web import interval_bars as intervals
 
 
@@ -119,6 +119,8 @@ def test_more_than_two_benchmarks_are_told_in_groups():
         "Greedy accuracy clearly rose on tiny (30.0 % to 70.0 %); it clearly fell on aime (50.0 % to 20.0 %); "
         "it did not clearly change on gsm (50.0 % to 52.0 %)."
     )
+    told["settings"] |= {"data": "gsm", "ttrl": {"votes": 16}}
+    assert "clearly change on gsm (trained on) (50.0" in story.sentences(told, "")[0]
 
 
 def test_accuracy_without_samples_and_with_a_judge():
@@ -152,6 +154,74 @@ def run(tmp_path):
     made_run.a_round(tmp_path, 1, [asked("1+1", "2", "2", "3", "3"), asked("2+2", "4", "4", "4", "4")], 0.6)
     made_run.write_report(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def ttrl(tmp_path):
+    made_run.ttrl(tmp_path, [0.4, 0.5, 0.6])
+    return made_run.write_report(tmp_path)
+
+
+def cells(html: str) -> list[list[str]]:
+    """The first table's cells, its head first."""
+    rows = re.findall(r"<tr>(.*?)</tr>", html)
+    return [[cell.replace("\u202f", " ") for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
+
+
+def test_a_ttrl_run_has_its_own_columns(ttrl):
+    # From the last step of each round's Solver; the data's benchmark is marked.
+    assert cells(tables.rounds_table(ttrl)) == [
+        ["", "tiny", "unlabelled (trained on)", "majority share", "labels true", "rewards true", "took"],
+        ["base", "40.0 %", "50.0 %", "–", "–", "–", "20 s"],
+        ["round 1", "50.0 %", "60.0 %", "25.0 %", "50.0 %", "75.0 %", "20 s"],
+        ["round 2", "60.0 %", "70.0 %", "25.0 %", "50.0 %", "75.0 %", "20 s"],
+    ]
+
+
+def test_an_r_zero_run_has_the_columns_of_its_stages(run):
+    report = json.loads((run / run_dir.REPORT).read_text())
+    del report["settings"]["algorithm"], report["settings"]["data"]  # as earlier versions wrote them
+    head, _, first = cells(tables.rounds_table(report))
+    assert head == ["", "greedy", "mean@8", "agreement", "kept", "labels true", "of kept", "distinct", "took"]
+    assert first == ["round 1", "60.0 %", "55.0 %", "50.0 %", "50.0 %", "75.0 %", "50.0 %", "100.0 %", "1 min"]
+    assert story.missing(report) == "This run is not finished: round 2 of 2 is at training the Challenger."
+
+
+def test_the_story_of_a_ttrl_run(ttrl):
+    told = " ".join(story.sentences(ttrl, "")).replace("\u202f", " ")
+    assert "trained on the questions of unlabelled, without their answers: the most frequent of its own 16" in told
+    assert "In the last step of rounds 1 and 2, 25 % and 25 % of the answers were the majority\u2019s; " in told
+    assert "the majority was true for 50 % and 50 % of the questions, and 75 % and 75 % of the rewards" in told
+    assert "Greedy accuracy on unlabelled (trained on) went from 50.0 % to 70.0 %" in told
+    assert "Challenger" not in told
+
+
+def test_the_story_of_a_ttrl_run_whose_truth_is_not_known(tmp_path):
+    made_run.ttrl(tmp_path, [0.4, 0.5], known=False)
+    told = story.sentences(made_run.write_report(tmp_path), "")[1].replace("\u202f", " ")
+    assert told.endswith("In the last step of round 1, 25 % of the answers were the majority\u2019s.")
+
+
+@pytest.mark.parametrize(
+    ("greedy_R", "missing"),
+    [
+        ([0.4], "round 1 of 2 is at training the Solver."),
+        ([0.4, None], "round 1 of 2 is at evaluation."),
+        ([0.4, 0.5], "round 2 of 2 is at training the Solver."),
+        ([0.4, 0.5, 0.6], ""),
+    ],
+)
+def test_what_a_ttrl_run_still_has_to_do(tmp_path, greedy_R, missing):
+    made_run.ttrl(tmp_path, greedy_R)
+    assert story.missing(made_run.write_report(tmp_path)).removeprefix("This run is not finished: ") == missing
+
+
+def test_questions_from_a_file_are_named_without_its_directory(ttrl):
+    ttrl["settings"]["data"] = "/home/somebody/<given>.jsonl"
+    told = " ".join([*story.sentences(ttrl, ""), own_majority.measured_on(ttrl)])
+    assert "trained on the questions of &lt;given&gt;.jsonl" in told
+    assert "Where one is also among those of &lt;given&gt;.jsonl, it is trained on, and not held out." in told
+    assert "somebody" not in told
 
 
 def blocks(html: str) -> dict:

@@ -35,6 +35,11 @@ def request(words: Sequence[str]) -> tuple[Path, Settings, str, int]:
         raise UserError(f"one directory of a run is needed, with its {run_dir.SETTINGS}.\n\n{HELP}")
     run = Path(runs[0]).expanduser().resolve()
     asked = settings.read(run / run_dir.SETTINGS)
+    if asked.algorithm == "ttrl":
+        raise UserError(
+            f"{run}: a run of TTRL keeps no votes, so there are no labels to audit; how many were true, where answers "
+            "are known, is in its report.json (label_accuracy)."
+        )
     given = {key: value for key, _, value in (word.partition("=") for word in words if "=" in word)}
     oracle, n = given.pop("oracle", "truth"), given.pop("n", "200")
     if not n.isdecimal() or int(n) < 1:

@@ -123,8 +123,14 @@ def ttrl(settings: Settings) -> list[Stage]:
 
 
 METHODS = {
-    "rzero": Method("rzero", (MODEL, CHALLENGER, QUESTIONS, VOTES, CURATION, SOLVER, EVALUATION), rzero),
-    "ttrl": Method("ttrl", (MODEL, OWN_MAJORITY, EVALUATION), ttrl),
+    "rzero": Method(
+        "rzero",
+        "R-Zero",
+        "https://arxiv.org/abs/2508.05004",
+        (MODEL, CHALLENGER, QUESTIONS, VOTES, CURATION, SOLVER, EVALUATION),
+        rzero,
+    ),
+    "ttrl": Method("ttrl", "TTRL", "https://arxiv.org/abs/2504.16084", (MODEL, OWN_MAJORITY, EVALUATION), ttrl),
 }
 
 

@@ -58,9 +58,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Method:
-    """A way in which a model improves itself: its `kinds` of stages, and `stages`, their order in a run."""
+    """A way in which a model improves itself: its `kinds` of stages, and `stages`, their order in a run.
+
+    `name` is that of the setting `algorithm`, `title` what people call it, `paper` the address of its paper.
+    """
 
     name: str
+    title: str
+    paper: str
     kinds: tuple[Kind, ...]
     stages: Callable[[Settings], list[Stage]]
 
@@ -68,6 +73,10 @@ class Method:
     def opens_a_round(self) -> Kind:
         """The kind of stage that every round begins with: after the base model's, the first."""
         return self.kinds[1]
+
+    def has(self, kind: str) -> bool:
+        """Whether there are stages of this kind."""
+        return any(each.name == kind for each in self.kinds)
 
 
 def stage_id(round_: int, kind: str) -> str:

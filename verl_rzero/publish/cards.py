@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from verl_rzero.methods import plan
 from verl_rzero.publish import markdown
 from verl_rzero.publish.lineage import Origin, Score
+from verl_rzero.publish.words import Words, paper, words
 from verl_rzero.rules.prompts import Messages, challenger_messages, solver_messages
 from verl_rzero.settings import Settings, as_dict
 
 if TYPE_CHECKING:
     from huggingface_hub import CardData
-
-PAPER = "[R-Zero](https://arxiv.org/abs/2508.05004)"
-TAGS = ["r-zero", "self-play", "verl"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,8 @@ class Exported:
     """What the cards tell: the run's settings, the model's role ("solver", "challenger") and round, how it came about
     from the base model on, versions of code and packages, and what only the user knows (None where not said).
 
-    `example` is a question of the run, `rows` how many the dataset has of each config, `repo` the model's hub name.
+    `example` is a question of the run, `rows` how many the dataset has of each config (none of a method without votes,
+    which has no dataset), `repo` the model's hub name.
     """
 
     settings: Settings
@@ -45,18 +45,28 @@ class Exported:
 
     @property
     def dataset_repo(self) -> str | None:
-        return None if self.repo is None else f"{self.repo}-questions"
+        return f"{self.repo}-questions" if self.repo is not None and self.has_dataset else None
+
+    @property
+    def has_dataset(self) -> bool:
+        """Whether the run asked questions and voted on them."""
+        return plan.method(self.settings).has("votes")
+
+    @property
+    def words(self) -> Words:
+        return words(self.settings, self.role)
 
 
 def model_card(made: Exported) -> str:
     """README.md of the model's directory."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    title = f"{made.settings.model.name}: {made.role.capitalize()} after round {made.round} of R-Zero"
+    method = plan.method(made.settings).title
+    title = f"{made.settings.model.name}: {made.role.capitalize()} after round {made.round} of {method}"
     last = made.lineage[-1]
     results = [
         EvalResult(
-            task_type="text-generation", dataset_type=score.benchmark, dataset_name=score.benchmark,
+            task_type="text-generation", dataset_type=score.benchmark, dataset_name=_marked(made, score.benchmark),
             metric_type="accuracy", metric_name=f"{score.metric} accuracy", metric_value=round(score.value, 4),
         )
         for score in (last.scores if made.role == "solver" else [])
@@ -65,10 +75,10 @@ def model_card(made: Exported) -> str:
         license=made.license,
         base_model=made.base_model,
         base_model_relation="finetune" if made.base_model else None,
-        datasets=[made.dataset_repo] if made.dataset_repo else None,
+        datasets=[*made.words.datasets, *([made.dataset_repo] if made.dataset_repo else [])] or None,
         library_name="transformers",
         pipeline_tag="text-generation",
-        tags=[*TAGS, "grpo", made.role],
+        tags=[*made.words.tags, "grpo", made.role],
         model_name=title if results else None,
         eval_results=results or None,
     )
@@ -79,7 +89,7 @@ def model_card(made: Exported) -> str:
             *sections,
             settings_section(made),
             versions_section(made),
-            _model_limits(made),
+            f"## What to be careful with\n\n{made.words.limits}",
             license_section(made, "base model"),
         ],
     )
@@ -94,15 +104,8 @@ def _what(made: Exported) -> str:
     base = f"A base model ({_name(made)}, weights `{made.lineage[0].solver}`)"
     if made.base_model:
         base = f"[{made.base_model}](https://huggingface.co/{made.base_model})"
-    task = {
-        "solver": "It answers questions: GRPO trained it on its own majority votes on questions that a second model, "
-        "the Challenger, learned to ask.",
-        "challenger": "It asks questions: GRPO trained it to ask what a second model, the Solver, gets right about "
-        "half the time.",
-    }[made.role]
     often = "one round" if made.round == 1 else f"{made.round} rounds"
-    data = "with some examples by people (`anchors`)" if made.settings.anchors.path else "without data"
-    return f"{base} after {often} of {PAPER}, self-play {data}. {task}"
+    return f"{base} after {often} of {paper(made.settings)}, {made.words.what}"
 
 
 def _name(made: Exported) -> str:
@@ -132,14 +135,14 @@ messages = {messages(made)!r}
 inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
 output = model.generate(**inputs, max_new_tokens={length}, {sampling})
 print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))"""
-    return f"## Use\n\nIt was trained with exactly these messages:\n\n{markdown.fenced('python', code)}"
+    return f"## Use\n\n{made.words.messages}\n\n{markdown.fenced('python', code)}"
 
 
 def _scores(made: Exported) -> str:
     names = list(dict.fromkeys((score.benchmark, score.metric) for origin in made.lineage for score in origin.scores))
     if not names:
         return "## Scores\n\nThis run had no benchmark."
-    header = ["Solver", *(f"{markdown.cell(name)} {metric}" for name, metric in names)]
+    header = ["Solver", *(f"{markdown.cell(_marked(made, name))} {metric}" for name, metric in names)]
     rows = []
     for origin in made.lineage:
         by_name = {(score.benchmark, score.metric): score for score in origin.scores}
@@ -147,11 +150,16 @@ def _scores(made: Exported) -> str:
     sizes = {score.benchmark: score.n for origin in made.lineage for score in origin.scores}
     counted = ", ".join(f"{markdown.cell(name)} {n}" for name, n in sizes.items())
     how = (
-        f"Accuracy on held-out questions ({counted}), greedy and as the mean of sampled answers, with 95 % intervals "
+        f"{made.words.measured} ({counted}), greedy and as the mean of sampled answers, with 95 % intervals "
         "over questions (Wilson's). The base model had the same prompts and the same grader. Intervals don't tell of "
         "other seeds: this is one run."
     )
-    return f"## Scores\n\n{markdown.table(header, rows)}\n\n{how}"
+    return f"## Scores\n\n{markdown.table(header, rows)}\n\n{' '.join([how, *made.words.not_held_out])}"
+
+
+def _marked(made: Exported, benchmark: str) -> str:
+    """Its name, and whether its questions were trained on."""
+    return f"{benchmark} (trained on)" if benchmark == made.settings.data else benchmark
 
 
 def _score(score: Score | None) -> str:
@@ -160,23 +168,9 @@ def _score(score: Score | None) -> str:
 
 def rounds_section(made: Exported) -> str:
     """The models and data of each round."""
-    header = ["", "Challenger", "Solver", "questions", "kept", "mean agreement", "true labels", "of kept"]
-    rows = [
-        [
-            _round_name(origin), f"`{origin.challenger}`", f"`{origin.solver}`", _count(origin.questions),
-            _count(origin.kept), _share(origin.mean_agreement), _share(origin.label_accuracy),
-            _share(origin.kept_label_accuracy),
-        ]
-        for origin in made.lineage
-    ]  # fmt: skip
-    how = (
-        "Models by the SHA-256 of their weights, in short (or their hub name). In each round the Challenger is trained "
-        "against the Solver that there is, asks the questions, and these, labelled by the Solver's vote, train the "
-        'next Solver. "true labels": share of labels that are right, where truth is known ("-": it is not).'
-    )
-    if made.settings.roles == "shared":
-        how += " One model plays both parts (`roles: shared`): each training starts from what the one before made."
-    return f"## Lineage\n\n{markdown.table(header, rows)}\n\n{how}"
+    columns = made.words.columns
+    rows = [[_round_name(origin), *(cell(origin) for cell in columns.values())] for origin in made.lineage]
+    return f"## Lineage\n\n{markdown.table(['', *columns], rows)}\n\n{made.words.lineage}"
 
 
 def settings_section(made: Exported) -> str:
@@ -203,16 +197,6 @@ def versions_section(made: Exported) -> str:
     return f"## Versions\n\nverl_rzero {made.code_version}; {packages}."
 
 
-def _model_limits(made: Exported) -> str:
-    how = {
-        "solver": "Its labels were its own majority votes, some of them wrong; training on them can make a model surer "
-        "of what it gets wrong. It was not tested for safety, nor on anything but the benchmarks above.",
-        "challenger": "It was paid for questions that split one Solver's answers, whether or not they have an answer. "
-        "It was not tested for safety, nor on anything else.",
-    }[made.role]
-    return f"## What to be careful with\n\n{how}"
-
-
 def license_section(made: Exported, of: str) -> str:
     """What is known of the licence. `of` says whose terms matter."""
     if made.license is not None:
@@ -226,11 +210,3 @@ def license_section(made: Exported, of: str) -> str:
 
 def _round_name(origin: Origin) -> str:
     return f"round {origin.round}" if origin.round else "base"
-
-
-def _count(value: int | None) -> str:
-    return "-" if value is None else str(value)
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -2,6 +2,7 @@
 
 from verl_rzero.publish import cards, markdown
 from verl_rzero.publish.cards import Exported
+from verl_rzero.publish.words import paper
 
 QUESTION_COLUMNS = {
     "id": "number of the question in its round",
@@ -41,7 +42,7 @@ def dataset_card(made: Exported) -> str:
         license=made.license,
         pretty_name=title,
         task_categories=["question-answering", "text-generation"],
-        tags=[*cards.TAGS, "synthetic"],
+        tags=[*made.words.tags, "synthetic"],
         size_categories=[_size(sum(made.rows.values()))],
         configs=[
             {"config_name": "votes", "data_files": "votes/*.parquet", "default": True},
@@ -54,8 +55,8 @@ def dataset_card(made: Exported) -> str:
         people = "Its training had some examples by people (`anchors` in the settings), which are not in here."
     asked = "round 1" if made.round == 1 else f"rounds 1 to {made.round}"
     what = (
-        f"What {asked} of a run of {cards.PAPER} asked and answered, complete: nothing is left out, good or bad. "
-        "A Challenger, trained to ask what the Solver gets right about half the time, wrote the questions; "
+        f"What {asked} of a run of {paper(made.settings)} asked and answered, complete: nothing is left out, good or "
+        "bad. A Challenger, trained to ask what the Solver gets right about half the time, wrote the questions; "
         f"the Solver answered each well-formed one {replies} times; the majority's answer is its label. {people}"
     )
     code = f"""\

@@ -13,11 +13,13 @@ from verl_rzero.base.files import read_json, write_atomically, write_json
 from verl_rzero.data import records, run_dir, run_words
 from verl_rzero.data.outputs import model_of
 from verl_rzero.engine.checkpoints import make_portable
-from verl_rzero.publish import cards, dataset_card, hub, lineage
+from verl_rzero.methods import plan
+from verl_rzero.publish import cards, dataset_card, hub, lineage, words
 from verl_rzero.publish.cards import Exported
 
 USAGE = """\
-A model of a run as a Hugging Face directory, with its card, and all questions and votes it comes from as a dataset.
+A model of a run as a Hugging Face directory, with its card, and all questions and votes it comes from as a dataset
+(not of a TTRL run, whose questions are given and whose votes aren't kept).
 
   python -m verl_rzero.export <run> round=3 to=<directory> [key=value ...]
 
@@ -36,13 +38,19 @@ PARTS = ("model", "dataset")
 
 
 def export(run: Path, made: Exported, to: Path) -> None:
-    """Write `to`/model and `to`/dataset. Raises UserError where `to` holds anything that isn't this command's."""
+    """Write `to`/model and, of a run that has one, `to`/dataset.
+
+    Raises UserError where `to` holds anything that isn't this command's.
+    """
     check_target(to)
     source = trained_model(run, made.round, made.role)
     facts = {"role": made.role, "round": made.round, "weights": _hash_of(made), "code_version": made.code_version}
     to.mkdir(parents=True, exist_ok=True)
     _write_part(to / "model", cards.model_card(made), facts, lambda here: _copy_model(run, source, here))
-    _write_part(to / "dataset", dataset_card.dataset_card(made), facts, lambda here: write_dataset(run, made, here))
+    if made.has_dataset:
+        _write_part(to / "dataset", dataset_card.dataset_card(made), facts, lambda here: write_dataset(run, made, here))
+    elif (to / "dataset").exists():
+        shutil.rmtree(to / "dataset")  # another run's, by this command
 
 
 def _write_part(target: Path, card: str, facts: dict[str, Any], fill: Callable[[Path], None]) -> None:
@@ -135,6 +143,9 @@ def gather(run: Path, options: Mapping[str, str], repo: str | None) -> Exported:
     """What the cards tell; raises UserError for what isn't there."""
     asked = settings.recall(run / run_dir.SETTINGS)
     role = command_line.choice(options, "role", ("solver", "challenger"))
+    method = plan.method(asked)
+    if not method.has(role):
+        raise refusal("role", role, f"a run of {method.title} trains no {role.capitalize()}", "Write role=solver.")
     number = chosen_round(run, options)
     trained_model(run, number, role)
     if not _is_done(run, number, "solver"):
@@ -144,13 +155,13 @@ def gather(run: Path, options: Mapping[str, str], repo: str | None) -> Exported:
         settings=asked,
         role=role,
         round=number,
-        lineage=lineage.lineage(run, number),
+        lineage=lineage.lineage(run, number, method),
         code_version=manifest.code_version,
         packages=manifest.packages,
         base_model=options.get("base_model", _hub_name(run)),
         license=options.get("license"),
         repo=repo,
-        **_rows(run, number),
+        **(_rows(run, number) if method.has("votes") else {"rows": {}, "example": words.EXAMPLE}),
     )
 
 
@@ -192,7 +203,7 @@ def _hub_name(run: Path) -> str | None:
     return None if Path(named).is_absolute() else named
 
 
-def _hash_of(made: Exported) -> str:
+def _hash_of(made: Exported) -> str | None:
     last = made.lineage[-1]
     return last.solver if made.role == "solver" else last.challenger
 
@@ -215,9 +226,12 @@ def main(words: Sequence[str]) -> None:
         to = run / "export" / repo.replace("/", "__")
     made = gather(run, options, repo)
     export(run, made, to)
-    print(f"model    {to / 'model'}\ndataset  {to / 'dataset'}")
+    print(f"model    {to / 'model'}")
+    if made.has_dataset:
+        print(f"dataset  {to / 'dataset'}")
     if made.license is None:
-        print("The cards state no licence. Look up the base model's terms; license=<name> writes one into both.")
-    if repo is not None and made.dataset_repo is not None:
+        print("The cards state no licence. Look up the base model's terms; license=<name> writes one into each card.")
+    if repo is not None:
         print(hub.push(to / "model", repo, "model", private))
+    if made.dataset_repo is not None:
         print(hub.push(to / "dataset", made.dataset_repo, "dataset", private))

@@ -7,6 +7,7 @@ from typing import Any
 from verl_rzero.data import run_dir
 from verl_rzero.data.outputs import model_hash, model_of
 from verl_rzero.evaluation.intervals import clustered, wilson
+from verl_rzero.methods.kinds import Method
 
 
 @dataclass(frozen=True)
@@ -23,40 +24,58 @@ class Score:
 
 @dataclass(frozen=True)
 class Origin:
-    """The base model (round 0, no questions), or what one round made; hashes are those of the dataset's columns."""
+    """The base model (round 0, no questions), or what one round made; hashes are those of the dataset's columns.
+
+    What the method doesn't have, or nobody knows, is None.
+    """
 
     round: int
     solver: str
-    challenger: str
     scores: list[Score]
-    questions: int | None
-    kept: int | None
-    mean_agreement: float | None
-    label_accuracy: float | None
-    kept_label_accuracy: float | None
+    challenger: str | None = None
+    questions: int | None = None
+    kept: int | None = None
+    mean_agreement: float | None = None
+    label_accuracy: float | None = None
+    kept_label_accuracy: float | None = None
+    reward_accuracy: float | None = None
 
 
-def lineage(run: Path, upto: int) -> list[Origin]:
+def lineage(run: Path, upto: int, method: Method) -> list[Origin]:
     """From the base model to round `upto`, whose stages up to the Solver's must be done."""
     base = model_hash(model_of(run / "base/model"))
-    origins = [Origin(0, base, base, scores(run / "base/evaluation"), None, None, None, None, None)]
+    challenger = base if method.has("challenger") else None
+    origins = [Origin(0, base, scores(run / "base/evaluation"), challenger)]
     for number in range(1, upto + 1):
         here = run / f"round_{number}"
-        votes, curation = _numbers(here / "votes"), _numbers(here / "curation")
-        origins.append(
-            Origin(
-                round=number,
-                solver=model_hash(model_of(here / "solver")),
-                challenger=model_hash(model_of(here / "challenger")),
-                scores=scores(here / "evaluation"),
-                questions=votes["questions"],
-                kept=curation["kept"],
-                mean_agreement=votes["mean_agreement"],
-                label_accuracy=votes["pseudo_label_accuracy"],
-                kept_label_accuracy=curation["kept_label_accuracy"],
-            )
-        )
+        made = _from_votes(here) if method.has("votes") else _from_own_majority(here)
+        solver = model_hash(model_of(here / "solver"))
+        origins.append(Origin(number, solver, scores(here / "evaluation"), **made))
     return origins
+
+
+def _from_votes(here: Path) -> dict[str, Any]:
+    """What there is of a round whose Solver learns from votes on the Challenger's questions."""
+    votes, curation = _numbers(here / "votes"), _numbers(here / "curation")
+    return {
+        "challenger": model_hash(model_of(here / "challenger")),
+        "questions": votes["questions"],
+        "kept": curation["kept"],
+        "mean_agreement": votes["mean_agreement"],
+        "label_accuracy": votes["pseudo_label_accuracy"],
+        "kept_label_accuracy": curation["kept_label_accuracy"],
+    }
+
+
+def _from_own_majority(here: Path) -> dict[str, Any]:
+    """What there is of a round whose Solver votes on given questions as it learns: its last step; none is no number."""
+    steps = _numbers(here / "solver")["steps"]
+    last = steps[-1] if steps else {}
+    return {
+        "mean_agreement": last.get("agreement_mean"),
+        "label_accuracy": last.get("label_accuracy"),
+        "reward_accuracy": last.get("reward_accuracy"),
+    }
 
 
 def scores(stage_dir: Path) -> list[Score]:

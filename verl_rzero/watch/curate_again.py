@@ -14,6 +14,7 @@ from verl_rzero.data import records, run_dir
 from verl_rzero.data.outputs import kept_before, label_accuracy
 from verl_rzero.data.records import Decision, SolverRow, VotedQuestion
 from verl_rzero.data.run_words import run_and_options
+from verl_rzero.methods import plan
 from verl_rzero.rules import curation, solver_data
 from verl_rzero.settings import Curation, Settings
 
@@ -107,8 +108,12 @@ def main(words: Sequence[str]) -> None:
     """Do what the words say. Raises UserError."""
     overrides = [word for word in words if word.startswith(("band=", "curation."))]
     run, own = run_and_options([word for word in words if word not in overrides], (*OWN, "band", *CURATION))
+    its_own = settings.recall(run / run_dir.SETTINGS)
+    method = plan.method(its_own)
+    if not method.has("votes"):
+        raise UserError(f"{run}: a run of {method.title} keeps no votes, so there is nothing to curate.")
     if "round" not in own:
         raise UserError("Write round=<number of a round>.")
-    asked = settings.changed(settings.recall(run / run_dir.SETTINGS), overrides)
+    asked = settings.changed(its_own, overrides)
     to = Path(own["to"]).expanduser() if "to" in own else None
     print(curate_again(run, whole_number("round", own["round"]), asked, to))

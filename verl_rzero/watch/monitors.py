@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from verl_rzero.methods.kinds import stage_id
-from verl_rzero.methods.plan import METHODS
 from verl_rzero.methods.readings import Readings, nothing
 from verl_rzero.settings.thresholds import Monitors
+from verl_rzero.watch.reported import method_of
 
 Report = Mapping[str, Any]
 
@@ -148,7 +148,7 @@ def all_readings(report: Report) -> dict[str, Readings]:
     """What there is to judge of each done stage, {stage id: {reading: value}}."""
     found: dict[str, Readings] = {}
     before: dict[str, list[Mapping[str, Any]]] = {}
-    kinds = METHODS[report.get("settings", {}).get("algorithm", "rzero")].kinds
+    kinds = method_of(report).kinds
     for number, part in enumerate([report["base"], *report["rounds"]]):
         for kind in kinds:
             if kind.readings is not nothing and (result := part.get(kind.name)):

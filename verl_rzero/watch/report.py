@@ -14,6 +14,7 @@ from verl_rzero.methods.policies import ORDER
 from verl_rzero.methods.readings import kept_share
 from verl_rzero.settings import Settings, as_dict
 from verl_rzero.watch import choice, monitors
+from verl_rzero.watch.reported import marked, method_of
 
 Part = dict[str, Any]
 """One round of a report."""
@@ -66,11 +67,9 @@ def table(report: dict[str, Any]) -> str:
     TTRL's numbers are of a round's last step.
     """
     benchmarks = list(report["settings"]["evaluation"]["benchmarks"])
-    choosing = report["settings"]["evaluation"].get("choose_by")
-    marks = {name: f"{name} (used for choosing) " if name == choosing else f"{name} " for name in benchmarks}
-    prefix = {name: marks[name] if len(benchmarks) > 1 else "" for name in benchmarks}
+    prefix = {name: f"{marked(report, name)} " if len(benchmarks) > 1 else "" for name in benchmarks}
     scores = [f"{prefix[name]}{score}" for name in benchmarks for score in ("greedy", f"mean@{_k(report, name)}")]
-    columns = _COLUMNS[report["settings"].get("algorithm", "rzero")]
+    columns = _COLUMNS[method_of(report).name]
     rows = [["", *scores, *columns, "seconds"]]
     rows.append(
         ["base", *_scores(report["base"]["evaluation"], benchmarks), *["-"] * len(columns), _total(report["base"])]

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from verl_rzero.methods.descriptions import METHODS
+from verl_rzero.methods.kinds import Method
+
 Report = Mapping[str, Any]
 Numbers = Mapping[str, Any]
 """A stage's part of a report."""
@@ -19,10 +22,21 @@ def benchmarks(report: Report) -> list[str]:
     return [name for name in report["settings"]["evaluation"]["benchmarks"] if name in found]
 
 
+def method_of(report: Report) -> Method:
+    """The run's method; settings of earlier versions don't name it, as there was but one."""
+    return METHODS[report.get("settings", {}).get("algorithm", "rzero")]
+
+
 def marked(report: Report, benchmark: str) -> str:
-    """The benchmark's name; one that chose the best round is no evidence of how good that is, and is marked."""
-    chosen_by = report["settings"]["evaluation"].get("choose_by")
-    return f"{benchmark} (used for choosing)" if benchmark == chosen_by else benchmark
+    """The benchmark's name; one that chose the best round, or whose questions are trained on, is no plain evidence of
+    how good the model is, and is marked.
+    """
+    settings = report["settings"]
+    marks = [
+        *(["used for choosing"] if benchmark == settings["evaluation"].get("choose_by") else []),
+        *(["trained on"] if benchmark == settings.get("data") else []),
+    ]
+    return f"{benchmark} ({', '.join(marks)})" if marks else benchmark
 
 
 def replies_to_a_question(votes: Numbers) -> int:

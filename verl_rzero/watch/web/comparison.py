@@ -8,8 +8,8 @@ from verl_rzero.base.files import read_json, write_atomically
 from verl_rzero.data import run_dir
 from verl_rzero.methods.readings import kept_share
 from verl_rzero.settings import schema
-from verl_rzero.watch.reported import benchmarks, distinct_share, marked, points_of_time
-from verl_rzero.watch.web import story, svg, tables
+from verl_rzero.watch.reported import benchmarks, distinct_share, marked, method_of, points_of_time
+from verl_rzero.watch.web import own_majority, story, svg, tables
 from verl_rzero.watch.web.charts import whole_percent
 from verl_rzero.watch.web.figures import figure, section, table
 from verl_rzero.watch.web.interval_bars import difference, greedy_interval
@@ -47,15 +47,19 @@ def html_of_runs(reports: Reports, directories: dict[str, Path], to: Path) -> st
     sections = [
         ("accuracy", "Accuracy", "Pale bars are 95\u202f% intervals.", accuracy),
         ("labels", "Questions and labels", "", _questions(reports)),
-        ("training", "Training", "Mean reward of each GRPO step; all rounds in a row.", _training(reports)),
+        ("training", "Training", "Means over each GRPO step; all rounds in a row.", _training(reports)),
     ]
     parts = [Part(anchor, title, section(anchor, title, lead, figures)) for anchor, title, lead, figures in sections]
     parts.append(Part("settings", "Settings that differ", _settings(reports)))
     return document(
         title=f"{len(reports)} runs compared",
-        kicker="R-Zero",
+        kicker=listed(list(dict.fromkeys(method_of(report).title for report in reports.values()))),
         headline=f"{len(reports)} runs compared",
-        lead=[*(text for name in _all_benchmarks(reports) for text in _verdict(reports, name)), *_unfinished(reports)],
+        lead=[
+            *(text for name in _all_benchmarks(reports) for text in _verdict(reports, name)),
+            *_trained_on(reports),
+            *_unfinished(reports),
+        ],
         after_lead="",
         hero="",
         below=_links(directories, to) + _overview(reports),
@@ -89,6 +93,15 @@ def _verdict(reports: Reports, benchmark: str) -> list[str]:
     ]
 
 
+def _trained_on(reports: Reports) -> list[str]:
+    """Which runs learned from given questions: on these their accuracy is not held out."""
+    return [
+        f"<b>{escaped(name)}</b> was trained on the questions of {escaped(given)}."
+        for name, report in reports.items()
+        if (given := own_majority.trained_on(report)) is not None
+    ]
+
+
 def _done(report: dict[str, Any]) -> int:
     """Rounds that have their Solver."""
     return sum(part["solver"] is not None for part in report["rounds"])
@@ -102,7 +115,7 @@ def _unfinished(reports: Reports) -> list[str]:
 def _accuracy(reports: Reports, benchmark: str) -> list[str]:
     longest = max(len(points_of_time(report)) for report in reports.values())
     marks = [(float(number), str(number) if number else "base") for number in range(longest)]
-    drawn, first = [], next(iter(reports.values()))
+    drawn = []
     for title, key in (("greedy", "greedy"), ("sampled", "mean_at_k")):
         series = []
         for tone, (name, report) in zip(_tones(reports), reports.items(), strict=True):
@@ -116,8 +129,14 @@ def _accuracy(reports: Reports, benchmark: str) -> list[str]:
             continue
         about = f"{title}, % right by round"
         drawing = svg.lines(series, marks, whole_percent, limits=(0.0, 1.0), about=about, right=96)
-        drawn.append(figure(marked(first, benchmark), about, drawing))
+        drawn.append(figure(_marked(reports, benchmark), about, drawing))
     return drawn
+
+
+def _marked(reports: Reports, benchmark: str) -> str:
+    """As the first run marks it that does."""
+    names = [marked(report, benchmark) for report in reports.values()]
+    return next((name for name in names if name != benchmark), benchmark)
 
 
 def _questions(reports: Reports) -> list[str]:
@@ -143,13 +162,19 @@ def _questions(reports: Reports) -> list[str]:
 
 def _training(reports: Reports) -> list[str]:
     drawn = []
-    for role, title in (("challenger", "The Challenger\u2019s reward"), ("solver", "The Solver\u2019s reward")):
+    wanted = [
+        ("challenger", "reward_mean", "The Challenger\u2019s reward", ""),
+        ("solver", "reward_mean", "The Solver\u2019s reward", ""),
+        ("solver", "agreement_mean", "Majority", "share of the Solver\u2019s answers to a given question"),
+        ("solver", "label_accuracy", "Majorities that are true", "share of the given questions"),
+    ]
+    for role, number, title, about in wanted:
         points = {}
         for name, report in reports.items():
             steps = [step for part in report["rounds"] for step in (part[role] or {}).get("steps") or []]
-            points[name] = [Point(float(number), step["reward_mean"]) for number, step in enumerate(steps, 1)]
+            points[name] = [Point(float(x), step[number]) for x, step in enumerate(steps, 1) if number in step]
         last = max((len(found) for found in points.values()), default=0)
-        drawn += _lines_of_runs(title, "", points, [(1.0, "step 1"), (float(last), str(last))], number_of, None)
+        drawn += _lines_of_runs(title, about, points, [(1.0, "step 1"), (float(last), str(last))], number_of, None)
     return drawn
 
 

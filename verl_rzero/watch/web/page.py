@@ -13,7 +13,8 @@ from typing import Any
 
 from verl_rzero.base.files import read_json, write_atomically
 from verl_rzero.data import run_dir
-from verl_rzero.watch.web import charts, pack, step_charts, story, tables
+from verl_rzero.watch.reported import method_of
+from verl_rzero.watch.web import charts, own_majority, pack, step_charts, story, tables
 from verl_rzero.watch.web.charts import REASONS
 from verl_rzero.watch.web.figures import section
 from verl_rzero.watch.web.text import escaped
@@ -49,14 +50,14 @@ def html_of_run(run: Path, report: dict[str, Any], packed: Sequence[pack.Packed]
         Part("questions", "Questions", _browser(report, packed)),
         Part("settings", "Settings", _settings(run, report)),
     ]
-    name = run.resolve().name
+    name, method = run.resolve().name, method_of(report).title
     return document(
-        title=f"{name}: R-Zero on {report['settings']['model']['name']}",
-        kicker=f"R-Zero on <b>{escaped(report['settings']['model']['name'])}</b> \u00b7 {escaped(name)}",
+        title=f"{name}: {method} on {report['settings']['model']['name']}",
+        kicker=f"{method} on <b>{escaped(report['settings']['model']['name'])}</b> \u00b7 {escaped(name)}",
         headline=story.headline(report),
         lead=story.sentences(report, missing),
         after_lead=story.alarms(report),
-        hero=accuracy[0] + f"<p>{_HELD_OUT}</p>" if len(accuracy) == 1 else "",
+        hero=accuracy[0] + f"<p>{_measured_on(report)}</p>" if len(accuracy) == 1 else "",
         below=tables.rounds_table(report),
         parts=[part for part in parts if part.html],
         blocks=[line for one in packed for line in one.lines],
@@ -107,13 +108,15 @@ def _hash(code: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'"
 
 
-_HELD_OUT = "Held-out questions with known answers, never trained on. Pale bars are 95\u202f% intervals."
+def _measured_on(report: dict[str, Any]) -> str:
+    held_out = "Held-out questions with known answers, never trained on."
+    return f"{own_majority.measured_on(report) or held_out} Pale bars are 95\u202f% intervals."
 
 
 def _drawn(run: Path, report: dict[str, Any], accuracy: Sequence[str]) -> list[Part]:
     low, high = report["settings"]["band"]
     sections = [
-        ("accuracy", "Accuracy", _HELD_OUT, accuracy if len(accuracy) > 1 else []),
+        ("accuracy", "Accuracy", _measured_on(report), accuracy if len(accuracy) > 1 else []),
         ("difficulty", "How hard the questions were", "How many of the Solver\u2019s answers to a question were the "
          f"same. In colour: questions in the band from {low:g} to {high:g}, which are learned from. Figures are "
          "percentages.", charts.agreement(report)),
@@ -144,12 +147,34 @@ def _challenger(report: dict[str, Any]) -> list[str]:
     ]
 
 
+_REWARDED = {
+    "rzero": "share of rollouts that agree with the label",
+    "ttrl": "share of answers that agree with the majority of their question",
+}
+"""What a Solver's mean reward is, by method."""
+
+_MAJORITY = (
+    "share of a question\u2019s answers; share of true labels; share of rewards that the true answer would give too, "
+    "of all and (lucky) of those under a wrong label"
+)
+
+
 def _solver(report: dict[str, Any]) -> list[str]:
+    draw, rewarded = step_charts.over_steps, _REWARDED[method_of(report).name]
     reward = {"reward_mean": ("reward", "c1")}
+    majority = {
+        "agreement_mean": ("majority", "c1"),
+        "label_accuracy": ("true labels", "c2"),
+        "reward_accuracy": ("right rewards", "c3"),
+        "lucky_reward_accuracy": ("lucky rewards", "grey"),
+    }
     answered = {"answered_share": ("answered", "c1"), "response_cut_off_share": ("cut off", "c2")}
     return [
-        *step_charts.over_steps(report, "solver", "Reward", "share of rollouts that agree with the label", reward),
-        *step_charts.over_steps(report, "solver", "Answers", "share of a step\u2019s rollouts", answered),
+        *draw(report, "solver", "Reward", rewarded, reward),
+        *draw(report, "solver", "Majority", _MAJORITY, majority),
+        *draw(report, "solver", "Votes", "different answers to a question, mean", {"distinct_answers": ("", "c1")}),
+        *draw(report, "solver", "Entropy of the votes", "on a question, nats, mean", {"vote_entropy": ("", "c1")}),
+        *draw(report, "solver", "Answers", "share of a step\u2019s rollouts", answered),
         *_health(report, "solver"),
     ]
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from verl_rzero.methods.readings import kept_share
-from verl_rzero.watch.reported import benchmarks, points_of_time, replies_to_a_question
+from verl_rzero.watch.reported import benchmarks, marked, method_of, points_of_time, replies_to_a_question
+from verl_rzero.watch.web import own_majority
 from verl_rzero.watch.web.interval_bars import difference, greedy_interval
 from verl_rzero.watch.web.step_charts import STAGES, number_of
 from verl_rzero.watch.web.text import duration, escaped, listed, percent, signed
@@ -73,6 +74,7 @@ def sentences(report: dict[str, Any], missing: str) -> list[str]:
         _accuracy(report),
         _best_round(report),
         _questions(report),
+        own_majority.story(report),
         " ".join([_labels(report), _time(report)]).strip(),
     ]
     return [text for text in (escaped(missing), *told) if text]
@@ -86,7 +88,7 @@ def missing(report: dict[str, Any]) -> str:
         return f"This run is not finished: {STAGES[left[0]]} is not done yet."
     rounds, parts = report["settings"]["rounds"], {part["round"]: part for part in report["rounds"]}
     for number in range(1, rounds + 1):
-        kinds = ("challenger", "questions", "votes", "curation", "solver", *evaluation)
+        kinds = [kind.name for kind in method_of(report).kinds[1:] if kind.name != "evaluation" or evaluation]
         left = [kind for kind in kinds if number not in parts or parts[number][kind] is None]
         if left:
             return f"This run is not finished: round {number} of {rounds} is at {STAGES[left[0]]}."
@@ -103,7 +105,10 @@ def _accuracy(report: dict[str, Any]) -> str:
             ("did not clearly change on", [one for one in found if not one.sure]),
         ]
         named = [
-            f"{verb} " + listed([f"{escaped(o.benchmark)} ({percent(o.before)} to {percent(o.after)})" for o in group])
+            f"{verb} "
+            + listed(
+                [f"{escaped(marked(report, o.benchmark))} ({percent(o.before)} to {percent(o.after)})" for o in group]
+            )
             for verb, group in groups
             if group
         ]
@@ -111,7 +116,7 @@ def _accuracy(report: dict[str, Any]) -> str:
     for one in found:
         low, high = one.interval
         gain = f"{signed(one.after - one.before)} points, 95\u202f% interval {signed(low)} to {signed(high)}"
-        name = escaped(one.benchmark)
+        name = escaped(marked(report, one.benchmark))
         text = f"Greedy accuracy on {name} went from {percent(one.before)} to {percent(one.after)} ({gain})"
         text += "." if one.sure else ", which as many questions could show by chance."
         best = _best(report, one.benchmark)

@@ -1,6 +1,7 @@
 """What a run was made with: its settings, and how each stage came about."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,24 @@ from verl_rzero.base.files import read_json
 from verl_rzero.data import run_dir
 from verl_rzero.methods.readings import kept_share
 from verl_rzero.settings import Settings, schema
-from verl_rzero.watch.reported import benchmarks, distinct_share, marked, points_of_time
+from verl_rzero.watch.reported import benchmarks, distinct_share, marked, method_of, points_of_time
+from verl_rzero.watch.web import own_majority
 from verl_rzero.watch.web.figures import figure, table
 from verl_rzero.watch.web.text import cut, duration, escaped, percent
 
 AUDIT = "audit.json"
+
+COLUMNS: dict[str, Mapping[str, Callable[[Mapping[str, Any]], float | None]]] = {
+    "rzero": {
+        "agreement": lambda part: (part.get("votes") or {}).get("mean_agreement"),
+        "kept": lambda part: kept_share(part.get("curation")),
+        "labels true": lambda part: (part.get("votes") or {}).get("pseudo_label_accuracy"),
+        "of kept": lambda part: (part.get("curation") or {}).get("kept_label_accuracy"),
+        "distinct": lambda part: distinct_share(part.get("questions")),
+    },
+    "ttrl": own_majority.COLUMNS,
+}
+"""Of the table of rounds, by method: a column's name, and its share in a part of the report."""
 
 
 def rounds_table(report: dict[str, Any]) -> str:
@@ -24,19 +38,15 @@ def rounds_table(report: dict[str, Any]) -> str:
         "",
         *([marked(report, name) for name in names] if several or not scored else ["greedy", f"mean@{scored[0]['k']}"]),
     ]
-    head += ["agreement", "kept", "labels true", "of kept", "distinct", "took"]
+    columns = COLUMNS[method_of(report).name]
+    head += [*columns, "took"]
     numbers = ("greedy",) if several else ("greedy", "mean_at_k")
     rows = []
     for label, part in points_of_time(report):
         scores = [(part["evaluation"] or {}).get(name, {}) for name in names]
-        votes, curation = part.get("votes") or {}, part.get("curation") or {}
         shares = [
             *(score.get(number) for score in scores for number in numbers),
-            votes.get("mean_agreement"),
-            kept_share(curation),
-            votes.get("pseudo_label_accuracy"),
-            curation.get("kept_label_accuracy"),
-            distinct_share(part.get("questions")),
+            *(value(part) for value in columns.values()),
         ]
         name = label if label == "base" else f"round {label}"
         rows.append([name, *map(percent, shares), duration(sum(part["seconds"].values()))])
