@@ -18,7 +18,7 @@ ROWS = {
     "answered": [1.0, 0.75, 0.0, 0.5],
     "well_formed": [1.0, 1.0, 0.0, 1.0],
 }
-"""Two questions alike, a malformed text, a question of its own: uncertainty 1, 1/2, -, 1/2; shares 2/4, 2/4, 1/4, 1/4."""
+"""Two questions alike, a malformed text, one of its own kind: uncertainty 1, 1/2, -, 1/2; shares 2/4, 2/4, 1/4, 1/4."""
 
 
 def judge(*overrides: str, seed: int = 0, memory: tuple[str, ...] = ()) -> UncertaintyLessRepetition:

@@ -91,8 +91,9 @@ def test_a_missing_or_cut_off_answer_neither_wins_nor_is_rewarded():
     assert column(found, "answered") == [0.0, 0.0, 1.0, 0.0, 0.0]
     assert column(found, "group_answered") == [0.2] * 5
     assert column(found, "agreement") == [0.2] * 5  # of all five
-    found, _ = stored(votes(5, 5, denominator="answered"), drawn(group))
-    assert column(found, "agreement") == [1.0] * 5  # of the one that answered
+    for by_text in (False, True):
+        found, _ = stored(votes(5, 5, by_text=by_text, denominator="answered"), drawn(group))
+        assert column(found, "agreement") == [1.0] * 5  # of the one that answered
 
 
 def test_a_cut_off_answer_of_the_winning_text_is_not_rewarded():

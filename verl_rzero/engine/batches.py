@@ -98,7 +98,11 @@ class BatchRollouts:
         self.seconds["store"] += time.perf_counter() - start
 
     async def _sampled(self, rows: list[dict[str, Any]], n: int) -> list[Trajectory]:
-        """n responses to each row's prompt, scored by the reward workers as soon as they end, in the order of rows."""
+        """n responses to each row's prompt, scored by the reward workers as soon as they end, in the order of rows.
+
+        Raises:
+            RuntimeError: a server ended without a sample to each of its prompts.
+        """
         start = time.perf_counter()
         prompt_ids = [render(self.tokenizer, row["raw_prompt"]) for row in rows]
         requests = [ids for ids in prompt_ids for _ in range(n)]
@@ -120,10 +124,12 @@ class BatchRollouts:
                 results[i] = result
         self.seconds["rollout"] += rolled_out - start
         self.seconds["reward"] += time.perf_counter() - first_reward  # beside the rollout, from its first end
+        there = [sample for sample in samples if sample is not None]
+        if len(there) < len(requests):
+            raise RuntimeError(f"{len(requests) - len(there)} of {len(requests)} samples never came")
         return [
             Trajectory(i // n, ids, sample, result)
-            for i, (ids, sample, result) in enumerate(zip(requests, samples, results, strict=True))
-            if sample is not None
+            for i, (ids, sample, result) in enumerate(zip(requests, there, results, strict=True))
         ]
 
     def _store(self, rows: list[dict[str, Any]], trajectories: Sequence[Trajectory], global_steps: int) -> None:
