@@ -26,6 +26,8 @@ if "VERL_RZERO_BATCHES" not in os.environ:
         assert "30 passed" in done.stdout
 
 else:
+    import copy
+    import functools
     import inspect
     from types import SimpleNamespace
 
@@ -172,6 +174,7 @@ else:
         tu.assign_non_tensor_data(batch, "global_steps", step)
         return batch
 
+    @functools.cache
     def config(role: str, n: int, *overrides: str):
         asked = settings.load([f"{role}.rollouts={n}", *overrides])
         return OmegaConf.create(jobs.verl_config(asked, role, model="m", solver="s", train_file="t", stage_dir="d"))
@@ -406,7 +409,11 @@ else:
 
     def training(role: str, batch_reward, rollouts_: BatchRollouts | None, stage_dir: Path) -> SelfPlayTrainer:
         made = SelfPlayTrainer.__new__(SelfPlayTrainer)
-        made.config, made.batch_reward, made.agent_loop_manager = config(role, 2), batch_reward, rollouts_
+        made.config, made.batch_reward, made.agent_loop_manager = (
+            copy.deepcopy(config(role, 2)),
+            batch_reward,
+            rollouts_,
+        )
         made.stage_dir, made.records, made.timing_raw, made.global_steps = stage_dir, [], {}, 1
         made.use_reference_policy = True
         made.progress = SimpleNamespace(update=lambda done, note: None)
