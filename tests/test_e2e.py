@@ -15,16 +15,22 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from verl_rzero import settings
 from verl_rzero.data import records, run_dir
 from verl_rzero.data.outputs import model_hash
-from verl_rzero.data.records import Question, SolverRow, VotedQuestion
+from verl_rzero.data.records import PromptRow, Question, SolverRow, VotedQuestion
 from verl_rzero.engine.processes import RUN_VARIABLE
+from verl_rzero.grading.grader import same_answer
+from verl_rzero.rules.answers import last_boxed, question_block
 from verl_rzero.rules.curation import curate
+from verl_rzero.rules.repetition import cluster_shares
 from verl_rzero.rules.voting import vote
+from verl_rzero.tiny_world import truth
+from verl_rzero.tiny_world.tokenizer import make_tokenizer
 
 pytestmark = pytest.mark.e2e
 
@@ -46,6 +52,19 @@ SMALL = [
 STAGES = ("base/model", "base/evaluation") + tuple(
     f"round_1/{kind}" for kind in ("challenger", "questions", "votes", "curation", "solver", "evaluation")
 )
+TTRL = [
+    "method=ttrl",
+    "model=ttrl_tiny",
+    "rounds=1",
+    "model.build=null",
+    "ttrl.votes=8",
+    "solver.rollouts=4",
+    "solver.steps=2",
+    "solver.batch_size=8",
+    "solver.minibatch_size=8",
+    "~evaluation.benchmarks.tiny",  # none: nothing is evaluated
+    "~evaluation.benchmarks.unlabelled",
+]
 LIMIT_S = 900
 
 
@@ -58,15 +77,26 @@ def ray_directory() -> Iterator[str]:
         yield directory
 
 
-def orchestrator(run: Path, output: Path, ray_directory: str) -> subprocess.Popen[bytes]:
+def orchestrator(run: Path, words: list[str], output: Path, ray_directory: str) -> subprocess.Popen[bytes]:
     with output.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "verl_rzero.coevolve", f"run_dir={run}", *SMALL],
+            [sys.executable, "-m", "verl_rzero.coevolve", f"run_dir={run}", *words],
             stdout=file,
             stderr=file,
             env={**os.environ, "HF_HUB_OFFLINE": "1", "RAY_TMPDIR": ray_directory},
             start_new_session=True,
         )
+
+
+def dumped(directory: Path) -> list[str]:
+    """Settings that have verl write every rollout with its score: {role}/{step}.jsonl below `directory`."""
+    return [f"{role}.verl.trainer.rollout_data_dir={directory / role}" for role in ("challenger", "solver")]
+
+
+def rows_of(run: Path, role: str, step: int) -> list[dict]:
+    """verl's rows of a step: input, output, gts, score, uid; a prompt's rollouts one after the other."""
+    lines = (run.parent / f"{run.name}_rollouts" / role / f"{step}.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def processes_of(run: Path) -> list[psutil.Process]:
@@ -85,7 +115,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, ray_directory: str) -> Path:
     """A finished run whose orchestrator was killed once while the Solver trained."""
     directory = tmp_path_factory.mktemp("e2e")
     run, output = directory / "run", directory / "output"
-    first = orchestrator(run, output, ray_directory)
+    words = [*SMALL, *dumped(directory / "run_rollouts")]
+    first = orchestrator(run, words, output, ray_directory)
     deadline = time.monotonic() + LIMIT_S
     while not (run / "round_1/solver/metrics.jsonl").exists():  # written after the first step
         assert first.poll() is None, output.read_text()[-3000:]
@@ -96,7 +127,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, ray_directory: str) -> Path:
     assert not run_dir.is_done(run / "round_1/solver")
     done = {stage: (run / stage / "DONE").stat().st_mtime_ns for stage in STAGES if run_dir.is_done(run / stage)}
     assert list(done) == list(STAGES[:6])
-    second = orchestrator(run, output, ray_directory)
+    second = orchestrator(run, words, output, ray_directory)
     assert second.wait(LIMIT_S) == 0, output.read_text()[-3000:]
     for stage, when in done.items():
         assert (run / stage / "DONE").stat().st_mtime_ns == when, f"{stage} was done again"
@@ -129,19 +160,77 @@ def test_table_is_printed(run):
     assert any(line.startswith("round 1 ") for line in lines)
 
 
-def test_challenger_was_rewarded_for_uncertainty_less_repetition(run):
-    steps = run_dir.result(run / "round_1/challenger")["steps"]
-    assert [step["step"] for step in steps] == [1, 2]
-    for step in steps:
-        # r = max(0, u - c) for the well-formed, 0 for the rest: the mean lies between mean(u) - mean(c) and mean(u)
-        share = step["well_formed_share"]
-        assert step["reward_mean"] <= share * step["uncertainty_mean"] + 1e-6
-        assert step["reward_mean"] >= share * (step["uncertainty_mean"] - step["repetition_mean"]) - 1e-6
-        assert step["repetition_mean"] >= 1 / 32 - 1e-9 or share == 0  # alone in its cluster: 1 of 4 x 8
-        assert 0 < step["distinct_share"] <= share + 1e-9
+def test_each_question_was_rewarded_for_uncertainty_less_its_repetition(run):
+    job = settings.read(run / "settings.yaml").challenger
+    repeated = []
+    for step in run_dir.result(run / "round_1/challenger")["steps"]:
+        rows = rows_of(run, "challenger", step["step"])
+        assert len(rows) == job.batch_size * job.rollouts
+        texts = [question_block(row["output"]) for row in rows]
+        questions = [text for text in texts if text is not None]
+        shares = cluster_shares(questions, 0.5, tokens="math", batch_size=len(rows))
+        share_of = dict(zip(questions, shares, strict=True))
+        uncertainties = []
+        for row, text in zip(rows, texts, strict=True):
+            if text is None:
+                assert row["score"] == 0.0
+                continue
+            # The vote isn't in the row, but of 4 answers 1 - 2|p - 1/2| is 0, 1/2 or 1; and no reward lies below 0.
+            possible = {u: max(0.0, u - share_of[text]) for u in (0.0, 0.5, 1.0)}
+            found = [u for u, reward in possible.items() if row["score"] == pytest.approx(reward, abs=1e-6)]
+            assert found, (row, share_of[text])
+            uncertainties.append(found)
+        # the lowest and the highest that each may have had are the same but where its share is 1/2 or more
+        assert np.mean([u[0] for u in uncertainties]) <= step["uncertainty_mean"] + 1e-9
+        assert np.mean([u[-1] for u in uncertainties]) >= step["uncertainty_mean"] - 1e-9
+        assert step["repetition_mean"] == pytest.approx(np.mean(shares))
+        assert step["largest_cluster_share"] == pytest.approx(max(shares))
+        assert step["well_formed_share"] == len(questions) / len(rows)
+        assert step["distinct_share"] == len({*questions}) / len(rows)
+        assert step["reward_mean"] == pytest.approx(np.mean([row["score"] for row in rows]), abs=1e-6)
+        assert max(u[-1] for u in uncertainties) > 0
         for part in ("rollout", "penalty", "update"):
             assert step[f"seconds_{part}"] >= 0
-    assert max(step["uncertainty_mean"] for step in steps) > 0
+        repeated += [share for share in shares if share > 1.5 / len(rows)]
+    assert repeated, "no question resembled another: these rows can't tell a penalty by row from one for all"
+
+
+def test_each_answer_was_rewarded_for_its_equality_with_its_questions_label(run):
+    job = settings.read(run / "settings.yaml").solver
+    rows = records.read(run / "round_1/curation/solver_train.parquet", SolverRow)
+    labels = {(row.prompt[-1]["content"], row.reward_model["ground_truth"]) for row in rows}
+    seen = set()
+    for step in run_dir.result(run / "round_1/solver")["steps"]:
+        rows = rows_of(run, "solver", step["step"])
+        assert len(rows) == job.batch_size * job.rollouts
+        answers = [last_boxed(row["output"]) for row in rows]
+        for row, answer in zip(rows, answers, strict=True):
+            assert (row["input"].removesuffix("<|answer|>"), row["gts"]) in labels
+            assert row["score"] == float(answer is not None and same_answer(answer, row["gts"]))
+            seen.add(row["score"])
+        assert step["label_agreement"] == pytest.approx(np.mean([row["score"] for row in rows]))
+        assert step["answered_share"] == pytest.approx(np.mean([answer is not None for answer in answers]))
+    assert seen == {0.0, 1.0}
+
+
+def advantages(rows: list[dict]) -> list[float]:
+    """GRPO's: (r - mean) / (std + 1e-6) within a prompt's rollouts, std unbiased."""
+    of_prompt: dict[str, list[float]] = {}
+    for row in rows:
+        of_prompt.setdefault(row["uid"].rsplit("_", 2)[0], []).append(row["score"])
+    return [
+        (reward - np.mean(rewards)) / (np.std(rewards, ddof=1) + 1e-6)
+        for rewards in of_prompt.values()
+        for reward in rewards
+    ]
+
+
+@pytest.mark.parametrize("role", ["challenger", "solver"])
+def test_the_advantages_are_of_these_rewards(run, role):
+    for step in run_dir.result(run / f"round_1/{role}")["steps"]:
+        expected = advantages(rows_of(run, role, step["step"]))
+        assert step["advantage_max"] == pytest.approx(max(expected), abs=1e-4)
+        assert step["advantage_min"] == pytest.approx(min(expected), abs=1e-4)
 
 
 def test_models_of_the_stages_differ_and_the_solver_moved_away_from_its_start(run):
@@ -151,6 +240,19 @@ def test_models_of_the_stages_differ_and_the_solver_moved_away_from_its_start(ru
     assert len(steps) == 3
     assert steps[-1]["kl"] > 0  # against the start of the stage
     assert all(step["response_tokens_mean"] > 1 for step in steps)
+
+
+def test_each_step_has_verls_numbers_under_our_names(run):
+    names = {
+        *("kl", "kl_weight", "policy_loss", "clipped_share", "grad_norm", "lr"),
+        *("advantage_mean", "advantage_max", "advantage_min", "response_tokens_mean", "response_cut_off_share"),
+        *("seconds", "seconds_rollout", "seconds_store", "seconds_penalty", "seconds_old_log_prob"),
+        *("seconds_reference", "seconds_update", "seconds_weight_sync"),
+        *("grading_timeouts", "grading_kills", "grading_cache_share"),
+    }
+    for role, of_role in (("challenger", "seconds_vote"), ("solver", "seconds_grading")):
+        for step in run_dir.result(run / f"round_1/{role}")["steps"]:
+            assert {*names, of_role} <= set(step)
 
 
 def test_verls_own_metrics_are_those_of_the_settings(run):
@@ -193,3 +295,61 @@ def test_solver_trained_on_what_curation_kept(run):
     assert [(row.extra_info["id"], row.reward_model["ground_truth"]) for row in rows][: len(kept)] == [
         (item.id, item.label) for item in kept
     ]
+
+
+@pytest.fixture(scope="module")
+def ttrl(run: Path, ray_directory: str) -> Path:
+    """A finished run of TTRL on the base model of the first run."""
+    directory = run.parent
+    base, output, made = run / "base/model", directory / "ttrl_output", directory / "ttrl"
+    given = [f"model.path={base}/model", f"data={base}/benchmark_tiny.parquet"]
+    words = [*TTRL, *dumped(directory / "ttrl_rollouts")[1:], *given]
+    process = orchestrator(made, words, output, ray_directory)
+    assert process.wait(LIMIT_S) == 0, output.read_text()[-3000:]
+    return made
+
+
+def test_ttrl_rewards_each_answer_by_the_majority_of_its_group(ttrl):
+    prompts = records.read(ttrl / "round_1/solver/prompts.parquet", PromptRow)
+    asked = {row.prompt[-1]["content"] for row in prompts}
+    tokenizer, longest = make_tokenizer(), settings.read(ttrl / "settings.yaml").model.answer_tokens
+
+    def cut_off(text: str) -> bool:
+        return len(tokenizer(text)["input_ids"]) >= longest  # one that ends by itself has its end token beside these
+
+    steps = run_dir.result(ttrl / "round_1/solver")["steps"]
+    assert [step["step"] for step in steps] == [1, 2]
+    seen = set()
+    for step in steps:
+        rows = rows_of(ttrl, "solver", step["step"])
+        groups = [rows[first : first + 4] for first in range(0, len(rows), 4)]
+        assert [len({row["uid"].rsplit("_", 2)[0] for row in group}) for group in groups] == [1] * 8
+        labels, agrees = [], []
+        for group in groups:
+            (prompt,) = {row["input"].removesuffix("<|answer|>") for row in group}
+            assert prompt in asked
+            known = truth(prompt.removeprefix("<|solve|>"))
+            answers = [None if cut_off(row["output"]) else last_boxed(row["output"]) for row in group]
+            # Four of eight votes are here: the label is known where one of them was rewarded.
+            label = next((answer for row, answer in zip(group, answers, strict=True) if row["score"] == 1.0), None)
+            for row, answer in zip(group, answers, strict=True):
+                expected = label is not None and answer is not None and same_answer(answer, label)
+                assert row["score"] == float(expected)
+                assert row["gts"] is None
+                agrees.append((answer is not None and same_answer(answer, known)) == (row["score"] == 1.0))
+                seen.add(row["score"])
+            labels.append(None if label is None else same_answer(label, known))
+        assert step["reward_accuracy"] == pytest.approx(np.mean(agrees))
+        assert labels.count(True) / 8 <= step["label_accuracy"] <= 1 - labels.count(False) / 8
+        assert step["reward_mean"] == pytest.approx(np.mean([row["score"] for row in rows]))
+        assert step["advantage_max"] == pytest.approx(max(advantages(rows)), abs=1e-4)
+        assert step["agreement_mean"] >= np.mean([sum(row["score"] for row in group) / 8 for group in groups]) - 1e-9
+        assert 1 <= step["distinct_answers"] <= 8
+    assert seen == {0.0, 1.0}
+
+
+def test_ttrl_leaves_a_trained_model_and_nothing_running(run, ttrl):
+    assert model_hash(ttrl / "round_1/solver/model") != model_hash(run / "base/model/model")
+    (first,) = json.loads((ttrl / "report.json").read_text())["rounds"]
+    assert [step["step"] for step in first["solver"]["steps"]] == [1, 2]
+    assert processes_of(ttrl) == []

@@ -101,7 +101,11 @@ class BatchRollouts:
     async def _sampled(
         self, rows: list[dict[str, Any]], prompts: Sequence[tuple[int, Messages]], n: int
     ) -> list[Trajectory]:
-        """n responses to each prompt, scored by the reward workers as soon as they end, in the order of the prompts."""
+        """n responses to each prompt, scored by the reward workers as soon as they end, in the order of the prompts.
+
+        Raises:
+            RuntimeError: a server ended without a sample to each of its prompts.
+        """
         start = time.perf_counter()
         requests = [ids for _, messages in prompts for ids in [render(self.tokenizer, messages)] * n]
         row_of = [row for row, _ in prompts for _ in range(n)]
@@ -125,10 +129,12 @@ class BatchRollouts:
                 results[i] = result
         self.seconds["rollout"] += rolled_out - start
         self.seconds["reward"] += time.perf_counter() - first_reward  # beside the rollout, from its first end
+        there = [sample for sample in samples if sample is not None]
+        if len(there) < len(requests):
+            raise RuntimeError(f"{len(requests) - len(there)} of {len(requests)} samples never came")
         return [
             Trajectory(row, ids, sample, result)
-            for row, ids, sample, result in zip(row_of, requests, samples, results, strict=True)
-            if sample is not None
+            for row, ids, sample, result in zip(row_of, requests, there, results, strict=True)
         ]
 
     def _store(self, rows: list[dict[str, Any]], trajectories: Sequence[Trajectory], global_steps: int) -> None:

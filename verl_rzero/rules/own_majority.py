@@ -37,5 +37,5 @@ def own_majority(voted: Vote, trained_on: int) -> OwnMajority:
     return OwnMajority(
         tuple(float(number == winner) for number in voted.classes[:trained_on]),
         len(sizes),
-        -sum(share * log(share) for share in shares) if shares else 0.0,
+        sum((-share * log(share) for share in shares), 0.0),
     )

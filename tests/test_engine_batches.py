@@ -1,0 +1,535 @@
+"""From a step's prompts to rewards and advantages in the store.
+
+Servers, reward workers and TransferQueue are fakes, the rest is what a run has.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Importing verl wants its platform chosen first, so these tests run in a process of their own.
+if "VERL_RZERO_BATCHES" not in os.environ:
+
+    def test_batches_in_their_own_process():
+        from verl_rzero import settings
+        from verl_rzero.engine import environment
+
+        env = os.environ | environment.variables(settings.load([])) | {"VERL_RZERO_BATCHES": "1"}
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
+        assert "30 passed" in done.stdout
+
+else:
+    import copy
+    import functools
+    import inspect
+    from types import SimpleNamespace
+
+    import numpy as np
+    import torch
+    import transfer_queue as tq
+    from omegaconf import OmegaConf
+    from tensordict import NonTensorData, NonTensorStack, TensorDict
+    from transfer_queue import KVBatchMeta
+    from verl.trainer.ppo.v1 import PPOTrainerSync
+    from verl.utils import tensordict_utils as tu
+
+    from verl_rzero import settings
+    from verl_rzero.engine import jobs, rollouts, trainer
+    from verl_rzero.engine.batch_rewards import Judged, MatchesLabel, UncertaintyLessRepetition
+    from verl_rzero.engine.batches import BatchRollouts
+    from verl_rzero.engine.rollouts import Sample, StreamingServer
+    from verl_rzero.engine.samplers import VotesAndTrains, WholeBatch
+    from verl_rzero.engine.trainer import METRIC_NAMES, MODEL_INPUT, SelfPlayTrainer
+    from verl_rzero.grading.counts import COLUMNS
+
+    class Tokens:
+        """Every character is a token."""
+
+        def apply_chat_template(self, messages, add_generation_prompt, tokenize):
+            return ids("".join(message["content"] for message in messages))
+
+    def ids(text: str) -> list[int]:
+        return [ord(character) for character in text]
+
+    def text(ids) -> str:
+        return "".join(chr(int(i)) for i in ids)
+
+    class Store:
+        """Stands in for TransferQueue: fields and tags of each key."""
+
+        def __init__(self):
+            self.rows: dict[str, dict] = {}
+            self.tags: dict[str, dict] = {}
+
+        def put(self, keys, partition_id, fields=None, tags=None):
+            assert partition_id == "train"
+            for i, key in enumerate(keys):
+                if tags is not None:
+                    self.tags[key] = tags[i]
+                for name in fields.keys() if fields is not None else ():  # noqa: SIM118  (a TensorDict)
+                    value = fields[name].unbind()[i] if isinstance(fields[name], torch.Tensor) else fields[name][i]
+                    self.rows.setdefault(key, {})[name] = getattr(value, "data", value)
+            return KVBatchMeta(keys=list(keys), tags=[self.tags[key] for key in keys], partition_id=partition_id)
+
+        def get(self, keys, partition_id, select_fields):
+            assert partition_id == "train"
+            columns = {
+                name: [self.rows[key][name] for key in keys] for name in select_fields if name in self.rows[keys[0]]
+            }
+            return TensorDict({name: self._column(values) for name, values in columns.items()}, batch_size=len(keys))
+
+        @staticmethod
+        def _column(values):
+            if not isinstance(values[0], torch.Tensor):
+                return NonTensorStack(*[NonTensorData(value) for value in values])
+            if values[0].dim() == 0:
+                return torch.stack(values)
+            return torch.nested.as_nested_tensor(values, layout=torch.jagged)
+
+    @pytest.fixture
+    def store(monkeypatch):
+        made = Store()
+        monkeypatch.setattr(tq, "kv_batch_put", made.put)
+        monkeypatch.setattr(tq, "kv_batch_get", made.get)
+        return made
+
+    async def ready(value):
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    class Server:
+        """Handle of a server that replies with `replies[prompt]` in turn, and ends the last request first, two at a
+        time; the last `drops` requests never end.
+        """
+
+        def __init__(self, replies: dict[str, list[str]] | None = None, error: Exception | None = None, drops: int = 0):
+            self.replies, self.error, self.drops = replies, error, drops
+            self.asked: list[tuple] = []
+            self.stream = SimpleNamespace(options=lambda num_returns: SimpleNamespace(remote=self._stream))
+
+        def _reply(self, prompt: str, i: int) -> str:
+            return f"{prompt}:{i}" if self.replies is None else self.replies[prompt].pop(0)
+
+        async def _stream(self, prompts, seeds, sampling):
+            self.asked.append((prompts, seeds, sampling))
+            replies = [self._reply(text(prompt), i) for i, prompt in enumerate(prompts)]
+            samples = [
+                Sample(i, ids(reply), [-0.5 * (t + 1) for t in range(len(reply))], not reply.endswith("..."), 7)
+                for i, reply in enumerate(replies)
+            ]
+            samples = samples[::-1][self.drops :]
+            for first in range(0, len(samples), 2):
+                yield ready(samples[first : first + 2])
+                if self.error is not None:
+                    yield ready(self.error)
+
+    class Worker:
+        """Handle of a reward worker; `judge` makes (score, extra info) of prompt, response and the row's columns."""
+
+        def __init__(self, judge):
+            self.judge = judge
+            self.calls = 0
+            self.compute_score_batch = SimpleNamespace(remote=self._score)
+
+        async def _score(self, data):
+            self.calls += 1
+            results = []
+            for i in range(len(data)):
+                item = data[i]
+                width = item.batch["responses"].shape[-1]
+                asked, replied = item.batch["attention_mask"].split(
+                    [item.batch["attention_mask"].shape[-1] - width, width]
+                )
+                prompt = text(item.batch["prompts"][: int(asked.sum())])
+                response = text(item.batch["responses"][: int(replied.sum())])
+                score, extra = self.judge(prompt, response, item.non_tensor_batch)
+                results.append({"reward_score": score, "reward_extra_info": extra | dict.fromkeys(COLUMNS, 0.0)})
+            return results
+
+    def prompts(*questions: str, step: int = 3):
+        """A step's prompts as verl hands them over."""
+
+        def column(values):
+            made = np.empty(len(values), dtype=object)
+            made[:] = values
+            return made
+
+        batch = tu.get_tensordict(
+            {
+                "uid": column([f"u{i}" for i in range(len(questions))]),
+                "raw_prompt": column([[{"role": "user", "content": question}] for question in questions]),
+                "data_source": column(["tiny"] * len(questions)),
+                "reward_model": column([{"style": "rule", "ground_truth": f"label of {q}"} for q in questions]),
+                "index": column([10 + i for i in range(len(questions))]),
+            }
+        )
+        tu.assign_non_tensor_data(batch, "global_steps", step)
+        return batch
+
+    @functools.cache
+    def config(role: str, n: int, *overrides: str):
+        asked = settings.load([f"{role}.rollouts={n}", *overrides])
+        return OmegaConf.create(jobs.verl_config(asked, role, model="m", solver="s", train_file="t", stage_dir="d"))
+
+    def manager(servers, workers, n: int, sampler=None, role: str = "solver") -> BatchRollouts:
+        return BatchRollouts(config(role, n), Tokens(), servers, workers, sampler or WholeBatch(n))
+
+    def filled(made: BatchRollouts, batch) -> None:
+        made.generate_sequences(batch)
+        made.wait()
+
+    def long_replies(prompt: str, response: str, columns) -> tuple[float, dict]:
+        return float(len(response)), {"answered": 1.0, "said": response, "of": prompt}
+
+    def replies() -> dict[str, list[str]]:
+        return {"a": ["x", "xyz..."], "bcd": ["xy", "v"], "ef": ["vwxyz", "w"]}
+
+    KEYS = ["u0_0_0", "u0_1_0", "u1_0_0", "u1_1_0", "u2_0_0", "u2_1_0"]
+    SAID = ["x", "xyz...", "xy", "v", "vwxyz", "w"]
+    """Of three prompts with two responses each, in order."""
+
+    def test_trajectories_are_stored_in_order_though_the_last_ends_first(store):
+        filled(manager([Server(replies())], [Worker(long_replies)], 2), prompts("a", "bcd", "ef"))
+        assert list(store.rows) == KEYS
+        rows = [store.rows[key] for key in KEYS]
+        assert [text(row["responses"]) for row in rows] == SAID
+        assert [text(row["prompts"]) for row in rows] == ["a", "a", "bcd", "bcd", "ef", "ef"]
+        assert [row["said"] for row in rows] == SAID
+        assert [row["of"] for row in rows] == ["a", "a", "bcd", "bcd", "ef", "ef"]
+
+    def test_each_reward_stands_on_the_last_token_of_its_own_response(store):
+        filled(manager([Server(replies())], [Worker(long_replies)], 2), prompts("a", "bcd", "ef"))
+        for key, said in zip(KEYS, SAID, strict=True):
+            assert store.rows[key]["rm_scores"].tolist() == [0.0] * (len(said) - 1) + [len(said)]
+
+    def test_a_row_has_what_verls_agent_loop_would_have_stored(store):
+        filled(manager([Server(replies())], [Worker(long_replies)], 2), prompts("a", "bcd", "ef"))
+        row, tag = store.rows["u1_0_0"], store.tags["u1_0_0"]
+        for name in ("response_mask", "loss_mask"):
+            assert row[name].tolist() == [1, 1]
+        assert text(row["input_ids"]) == "bcdxy"
+        assert row["position_ids"].tolist() == [0, 1, 2, 3, 4]
+        assert row["rollout_log_probs"].tolist() == [-0.5, -1.0]
+        assert (row["uid"], row["index"], row["data_source"], int(row["num_turns"])) == ("u1", 11, "tiny", 2)
+        assert row["reward_model"] == {"style": "rule", "ground_truth": "label of bcd"}
+        assert row["raw_prompt"] == [{"role": "user", "content": "bcd"}]
+        assert [bool(store.rows[key]["finished"]) for key in KEYS] == [True, False, True, True, True, True]
+        assert tag == {
+            "status": "success",
+            "prompt_len": 3,
+            "response_len": 2,
+            "seq_len": 5,
+            "global_steps": 3,
+            "min_global_steps": 7,
+            "max_global_steps": 7,
+        }
+        assert [store.tags[uid] for uid in ("u0", "u1", "u2")] == [
+            {"is_prompt": True, "status": "finished", "global_steps": 3}
+        ] * 3
+
+    def test_reward_workers_see_the_rows_columns_and_take_turns(store):
+        seen = {}
+
+        def judge(prompt, response, columns):
+            seen[response] = (columns["index"], columns["reward_model"]["ground_truth"], columns["data_source"])
+            return 0.0, {"answered": 1.0}
+
+        workers = [Worker(judge), Worker(judge)]
+        filled(manager([Server(replies())], workers, 2), prompts("a", "bcd", "ef"))
+        assert [worker.calls for worker in workers] == [2, 1]  # six samples, two at a time
+        assert seen["vwxyz"] == (12, "label of ef", "tiny")
+        assert seen["x"] == (10, "label of a", "tiny")
+
+    def test_what_is_sampled_is_what_the_settings_say(store):
+        server = Server(replies())
+        words = ["solver.temperature=0.7", "solver.top_p=0.9", "solver.top_k=5", "model.answer_tokens=33"]
+        made = BatchRollouts(config("solver", 2, *words), Tokens(), [server], None, WholeBatch(2))
+        filled(made, prompts("a", "bcd", "ef"))
+        ((_, seeds, sampling),) = server.asked
+        assert seeds is None
+        assert sampling == {"temperature": 0.7, "top_p": 0.9, "top_k": 5, "max_tokens": 33, "logprobs": 0}
+
+    def test_where_the_reward_comes_later_none_is_stored(store):
+        filled(manager([Server(replies())], None, 2), prompts("a", "bcd", "ef"))
+        assert list(store.rows) == KEYS
+        assert all("rm_scores" not in row for row in store.rows.values())
+
+    def test_of_many_that_vote_the_first_are_stored_with_their_rewards(store):
+        def read(prompt, response, columns):
+            return 0.0, {"answer": response.removesuffix("...") or None}
+
+        said = {"a": ["3", "4", "4", "4..."], "bcd": ["7", "7", "8...", "8..."]}
+        voting = VotesAndTrains(4, 2, False, "all", 5.0)
+        server = Server(said)
+        filled(manager([server], [Worker(read)], 2, voting), prompts("a", "bcd"))
+        assert len(server.asked[0][0]) == 8
+        assert [text(store.rows[key]["responses"]) for key in KEYS[:4]] == ["3", "4", "7", "7"]
+        assert [float(store.rows[key]["rm_scores"][-1]) for key in KEYS[:4]] == [0.0, 1.0, 1.0, 1.0]
+        assert [store.rows[key]["label"] for key in KEYS[:4]] == ["4", "4", "7", "7"]
+        assert [store.rows[key]["agreement"] for key in KEYS[:4]] == [0.5] * 4
+        assert list(store.rows) == KEYS[:4]
+
+    def test_another_number_of_trajectories_than_verl_counts_on_is_refused(store):
+        made = manager([Server()], [Worker(long_replies)], 2, WholeBatch(3))
+        made.generate_sequences(prompts("a", "b"))
+        with pytest.raises(ValueError, match=r"prompts \[0, 1\] have not 2 trajectories"):
+            made.wait()
+        assert store.rows == {}
+
+    def test_a_sample_that_never_came_is_an_error_and_never_another_prompts_vote(store):
+        def read(prompt, response, columns):
+            return 0.0, {"answer": response}
+
+        # the last sample is missing: by place, the votes of the second prompt would be three
+        made = manager([Server(drops=1)], [Worker(read)], 2, VotesAndTrains(4, 2, False, "all", 5.0))
+        made.generate_sequences(prompts("a", "b"))
+        with pytest.raises(RuntimeError, match="1 of 8 samples"):
+            made.wait()
+        assert store.rows == {}
+
+    def test_a_servers_error_is_raised_where_the_trainer_waits(store):
+        made = manager([Server(), Server(error=OSError("out of memory"))], [Worker(long_replies)], 2)
+        made.generate_sequences(prompts("a", "b", "c", "d"))
+        with pytest.raises(OSError, match="out of memory"):
+            made.wait()
+        made.servers = [Server()]
+        filled(made, prompts("a", "b"))  # the error was of that batch only
+        assert [text(row["responses"]) for row in store.rows.values()] == ["a:0", "a:1", "b:2", "b:3"]
+
+    def test_a_reward_workers_error_is_raised_where_the_trainer_waits(store):
+        def judge(prompt, response, columns):
+            raise KeyError("no label")
+
+        made = manager([Server()], [Worker(judge)], 2)
+        made.generate_sequences(prompts("a", "b"))
+        with pytest.raises(KeyError, match="no label"):
+            made.wait()
+
+    def streamed(servers, prompts_Q, seeds_Q=None) -> list[Sample]:
+        async def read():
+            return [s async for ended in rollouts.stream(servers, prompts_Q, {"top_k": 1}, seeds_Q) for s in ended]
+
+        return asyncio.run(read())
+
+    def test_prompts_are_dealt_out_over_servers_and_samples_say_whose_they_are():
+        servers = [Server(), Server(), Server()]
+        names = ["a", "b", "c", "d", "e", "f", "g"]
+        found = streamed(servers, [ids(name) for name in names], list(range(7)))
+        dealt = []
+        for server in servers:
+            ((asked, seeds, _),) = server.asked
+            dealt.append((text(asked_of[0] for asked_of in asked), seeds))
+        assert dealt == [("adg", [0, 3, 6]), ("be", [1, 4]), ("cf", [2, 5])]
+        assert sorted(sample.prompt for sample in found) == list(range(7))
+        for sample in found:
+            assert text(sample.ids) == f"{names[sample.prompt]}:{sample.prompt // 3}"
+
+    def test_more_servers_than_prompts():
+        (only,) = streamed([Server(), Server()], [ids("a")])
+        assert (only.prompt, text(only.ids)) == (0, "a:0")
+
+    def test_one_servers_error_ends_the_stream():
+        with pytest.raises(OSError, match="gone"):
+            streamed([Server(), Server(error=OSError("gone"))], [ids("a"), ids("b")])
+
+    def server_on(engine) -> StreamingServer:
+        made = StreamingServer.__new__(StreamingServer)
+        made.engine, made.global_steps = SimpleNamespace(generate=engine), 4
+        return made
+
+    def all_of(server: StreamingServer, prompts_Q, seeds_Q=None) -> list[Sample]:
+        async def read():
+            return [
+                s async for ended in server.stream(prompts_Q, seeds_Q, {"max_tokens": 9, "logprobs": 0}) for s in ended
+            ]
+
+        return asyncio.run(read())
+
+    def test_a_server_hands_over_each_sample_as_its_engine_ended_it():
+        asked = {}
+
+        async def generate(prompt, sampling_params, request_id):
+            first = prompt["prompt_token_ids"][0]
+            asked[first] = sampling_params
+            await asyncio.sleep(0.01 * (3 - first))  # the last ends first
+            # the engine tells the log-probability of the sampled token, and of others
+            steps = [{5: SimpleNamespace(logprob=-9.0), first: SimpleNamespace(logprob=-0.1 * first)}] * 2
+            completion = SimpleNamespace(
+                token_ids=(first, first), logprobs=steps, finish_reason="stop" if first else "length"
+            )
+            yield SimpleNamespace(outputs=[completion])
+
+        found = all_of(server_on(generate), [[0], [1], [2]], [30, 31, 32])
+        assert sorted(found, key=lambda sample: sample.prompt) == [
+            Sample(0, [0, 0], [-0.0, -0.0], False, 4),
+            Sample(1, [1, 1], [-0.1, -0.1], True, 4),
+            Sample(2, [2, 2], [-0.2, -0.2], True, 4),
+        ]
+        assert [asked[i].seed for i in range(3)] == [30, 31, 32]
+        assert asked[0].max_tokens == 9
+
+    def test_an_engines_error_ends_the_servers_stream_and_its_other_requests():
+        ended = []
+
+        async def generate(prompt, sampling_params, request_id):
+            if prompt["prompt_token_ids"] == [1]:
+                raise ValueError("the engine is dead")
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                ended.append(prompt["prompt_token_ids"])
+                raise
+            yield None
+
+        with pytest.raises(ValueError, match="the engine is dead"):
+            all_of(server_on(generate), [[0], [1], [2]])
+        assert ended == [[0], [2]]
+
+    ASKED = {"a": ["1+2", "1+2?"], "bcd": ["bad", "4+5+6+7+8"]}
+    AGREEMENT = {"1+2": 0.5, "1+2?": 0.75, "4+5+6+7+8": 0.25}
+
+    def votes(prompt, response, columns):
+        """The Challenger's manager: of four texts one is malformed, and two hold the question 1+2."""
+        p = AGREEMENT.get(response, float("nan"))
+        extra = {
+            "question": "" if response == "bad" else response.removesuffix("?"),
+            "well_formed": float(response != "bad"),
+            "agreement": p,
+            "answered": 1.0,
+        }
+        return 0.0 if response == "bad" else p, extra
+
+    def training(role: str, batch_reward, rollouts_: BatchRollouts | None, stage_dir: Path) -> SelfPlayTrainer:
+        made = SelfPlayTrainer.__new__(SelfPlayTrainer)
+        made.config, made.batch_reward, made.agent_loop_manager = (
+            copy.deepcopy(config(role, 2)),
+            batch_reward,
+            rollouts_,
+        )
+        made.stage_dir, made.records, made.timing_raw, made.global_steps = stage_dir, [], {}, 1
+        made.use_reference_policy = True
+        made.progress = SimpleNamespace(update=lambda done, note: None)
+        return made
+
+    def batch_of(store: Store, keys: list[str]) -> KVBatchMeta:
+        return KVBatchMeta(keys=keys, tags=[store.tags[key] for key in keys], partition_id="train")
+
+    def a_step(store, tmp_path, batch_reward) -> tuple[SelfPlayTrainer, KVBatchMeta, dict]:
+        """A Challenger's step up to its advantages, its rows in the order that verl's balancing might make."""
+        made = manager([Server({name: list(texts) for name, texts in ASKED.items()})], [Worker(votes)], 2)
+        filled(made, prompts("a", "bcd"))
+        job = training("challenger", batch_reward, made, tmp_path)
+        batch, metrics = batch_of(store, [KEYS[i] for i in (2, 0, 3, 1)]), {}
+        job._compute_advantage(batch, metrics)
+        return job, batch, metrics
+
+    def scores(store: Store) -> list[list[float]]:
+        return [store.rows[key]["rm_scores"].tolist() for key in KEYS[:4]]
+
+    def test_the_batchs_rewards_reach_their_rows_and_the_advantage(store, tmp_path):
+        asked = settings.load(["challenger.repetition_tokens=math"]).challenger
+        _, _, metrics = a_step(store, tmp_path, UncertaintyLessRepetition(asked, 0))
+        # 1 - 2/4; 1/2 - 2/4; malformed; 1/2 - 1/4: on the last of 3, 4, 3 and 9 tokens
+        assert scores(store) == [[0, 0, 0.5], [0, 0, 0, 0], [0, 0, 0], [0] * 8 + [0.25]]
+        # of two rewards, each is 1/sqrt(2) of their standard deviation away from their mean
+        advantages = [store.rows[key]["advantages"].tolist() for key in KEYS[:4]]
+        for row, sign, length in zip(advantages, (1, -1, -1, 1), (3, 4, 3, 9), strict=True):
+            assert row == pytest.approx([sign * 0.70711] * length, abs=1e-4)
+        assert metrics["rzero/repetition_mean"] == pytest.approx(5 / 12)
+        assert metrics["rzero/well_formed_share"] == 0.75
+        assert metrics["rzero/grading_timeouts"] == 0.0
+
+    def test_where_the_batch_gives_no_reward_the_managers_stay(store, tmp_path):
+        class Looks:
+            reads = ("agreement",)
+
+            def __call__(self, rows, step):
+                assert step == 1
+                assert [*map(str, rows["agreement"])] == ["nan", "0.5", "0.25", "0.75"]  # in the batch's order
+                return Judged(None, {"seen": 4.0})
+
+        _, _, metrics = a_step(store, tmp_path, Looks())
+        assert scores(store) == [[0, 0, 0.5], [0, 0, 0, 0.75], [0, 0, 0], [0] * 8 + [0.25]]
+        assert metrics["rzero/seen"] == 4.0
+
+    def test_rewards_for_another_number_of_rows_are_refused(store, tmp_path):
+        job, batch, _ = a_step(store, tmp_path, UncertaintyLessRepetition(settings.load([]).challenger, 0))
+        with pytest.raises(ValueError, match="shorter"):
+            job._replace_rewards(batch, np.zeros(3))
+
+    def test_a_pass_sends_what_it_reads_and_then_everything_again(store, tmp_path, monkeypatch):
+        sent = []
+        for name in ("_compute_ref_log_prob", "_update_actor"):
+            monkeypatch.setattr(PPOTrainerSync, name, lambda self, batch, metrics: sent.append(batch.fields))
+        filled(made := manager([Server()], [Worker(long_replies)], 2), prompts("a", "b"))
+        job, batch = training("solver", MatchesLabel(), made, tmp_path), batch_of(store, KEYS[:4])
+        assert job._compute_ref_log_prob(batch, {}) is batch
+        assert job._update_actor(batch, {}) is batch
+        update = [*MODEL_INPUT, "rollout_log_probs", "old_log_probs", "advantages"]
+        assert sent == [MODEL_INPUT, [*update, "ref_log_prob"]]
+        job.use_reference_policy = False
+        job._update_actor(batch, {})
+        assert sent[-1] == update
+        assert batch.fields is None
+        # importance weights are a column of their own; verl's own rollouts have other columns
+        job.config.algorithm.rollout_correction.rollout_is = "token"
+        job._update_actor(batch, {})
+        job.config.algorithm.rollout_correction.rollout_is = None
+        job.agent_loop_manager = None
+        job._update_actor(batch, {})
+        assert sent[-2:] == [None, None]
+
+    def test_after_a_pass_that_failed_everything_is_sent_again(store, tmp_path, monkeypatch):
+        def fails(self, batch, metrics):
+            raise OSError("the worker is gone")
+
+        monkeypatch.setattr(PPOTrainerSync, "_update_actor", fails)
+        filled(made := manager([Server()], [Worker(long_replies)], 2), prompts("a", "b"))
+        job, batch = training("solver", MatchesLabel(), made, tmp_path), batch_of(store, KEYS[:4])
+        with pytest.raises(OSError, match="the worker is gone"):
+            job._update_actor(batch, {})
+        assert batch.fields is None
+
+    def test_a_step_leaves_one_line_of_named_numbers(store, tmp_path, monkeypatch):
+        monkeypatch.setattr(PPOTrainerSync, "_compute_metrics", lambda *_, **__: None)
+        job, batch, metrics = a_step(store, tmp_path, UncertaintyLessRepetition(settings.load([]).challenger, 0))
+        metrics |= {"critic/rewards/mean": 0.1875, "actor/kl_loss": 0.5, "actor/lr": 1e-6, "perf/mfu": 0.3}
+        job._compute_metrics(batch, metrics, {}, 1, 0)
+        line = json.loads((tmp_path / "metrics.jsonl").read_text())
+        assert line.pop("time") > 0
+        assert job.records == [line]
+        assert {name: line[name] for name in ("step", "reward_mean", "kl", "lr")} == {
+            "step": 1, "reward_mean": 0.1875, "kl": 0.5, "lr": 1e-6,
+        }  # fmt: skip
+        assert line["well_formed_share"] == 0.75
+        assert {"seconds_rollout", "seconds_store", "seconds_vote"} <= set(line)
+        assert not {"perf/mfu", "mfu", "grad_norm"} & set(line)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "_init_resource_pool_mgr",
+            "_compute_ref_log_prob",
+            "_update_actor",
+            "_compute_advantage",
+            "_compute_metrics",
+            "on_train_begin",
+            "on_sample_begin",
+        ],
+    )
+    def test_what_the_trainer_overrides_is_what_verl_calls(name):
+        ours, theirs = (inspect.signature(getattr(each, name)) for each in (SelfPlayTrainer, PPOTrainerSync))
+        assert [*ours.parameters] == [*theirs.parameters]
+
+    def test_verls_numbers_keep_apart_under_our_names():
+        assert len({*METRIC_NAMES.values()}) == len(METRIC_NAMES)
+        assert not {"step", "reward_mean", "time"} & {*METRIC_NAMES.values()}
+        assert trainer.POLL_S < 2.0
