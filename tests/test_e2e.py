@@ -314,8 +314,9 @@ def test_ttrl_rewards_each_answer_by_the_majority_of_its_group(ttrl):
     asked = {row.prompt[-1]["content"] for row in prompts}
     tokenizer, longest = make_tokenizer(), settings.read(ttrl / "settings.yaml").model.answer_tokens
 
-    def cut_off(text: str) -> bool:
-        return len(tokenizer(text)["input_ids"]) >= longest  # one that ends by itself has its end token beside these
+    def cut_off(text: str, hidden: int = 0) -> bool:
+        # One that ended by itself has its end token beside these; others of no text can be hidden.
+        return len(tokenizer(text)["input_ids"]) >= longest - hidden
 
     steps = run_dir.result(ttrl / "round_1/solver")["steps"]
     assert [step["step"] for step in steps] == [1, 2]
@@ -345,6 +346,8 @@ def test_ttrl_rewards_each_answer_by_the_majority_of_its_group(ttrl):
         assert step["advantage_max"] == pytest.approx(max(advantages(rows)), abs=1e-4)
         assert step["agreement_mean"] >= np.mean([sum(row["score"] for row in group) / 8 for group in groups]) - 1e-9
         assert 1 <= step["distinct_answers"] <= 8
+        surely, perhaps = (np.mean([cut_off(row["output"], hidden) for row in rows]) for hidden in (0, 8))
+        assert surely <= step["response_cut_off_share"] <= perhaps
     assert seen == {0.0, 1.0}
 
 

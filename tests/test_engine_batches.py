@@ -393,19 +393,19 @@ else:
             all_of(server_on(generate), [[0], [1], [2]])
         assert ended == [[0], [2]]
 
-    ASKED = {"a": ["1+2", "1+2?"], "bcd": ["bad", "4+5+6+7+8"]}
+    ASKED = {"a": ["1+2", "1+2?"], "bcd": ["bad...", "4+5+6+7+8"]}
     AGREEMENT = {"1+2": 0.5, "1+2?": 0.75, "4+5+6+7+8": 0.25}
 
     def votes(prompt, response, columns):
         """The Challenger's manager: of four texts one is malformed, and two hold the question 1+2."""
         p = AGREEMENT.get(response, float("nan"))
         extra = {
-            "question": "" if response == "bad" else response.removesuffix("?"),
-            "well_formed": float(response != "bad"),
+            "question": "" if response == "bad..." else response.removesuffix("?"),
+            "well_formed": float(response != "bad..."),
             "agreement": p,
             "answered": 1.0,
         }
-        return 0.0 if response == "bad" else p, extra
+        return 0.0 if response == "bad..." else p, extra
 
     def training(role: str, batch_reward, rollouts_: BatchRollouts | None, stage_dir: Path) -> SelfPlayTrainer:
         made = SelfPlayTrainer.__new__(SelfPlayTrainer)
@@ -437,15 +437,16 @@ else:
     def test_the_batchs_rewards_reach_their_rows_and_the_advantage(store, tmp_path):
         asked = settings.load(["challenger.repetition_tokens=math"]).challenger
         _, _, metrics = a_step(store, tmp_path, UncertaintyLessRepetition(asked, 0))
-        # 1 - 2/4; 1/2 - 2/4; malformed; 1/2 - 1/4: on the last of 3, 4, 3 and 9 tokens
-        assert scores(store) == [[0, 0, 0.5], [0, 0, 0, 0], [0, 0, 0], [0] * 8 + [0.25]]
+        # 1 - 2/4; 1/2 - 2/4; malformed; 1/2 - 1/4: on the last of 3, 4, 6 and 9 tokens
+        assert scores(store) == [[0, 0, 0.5], [0, 0, 0, 0], [0] * 6, [0] * 8 + [0.25]]
         # of two rewards, each is 1/sqrt(2) of their standard deviation away from their mean
         advantages = [store.rows[key]["advantages"].tolist() for key in KEYS[:4]]
-        for row, sign, length in zip(advantages, (1, -1, -1, 1), (3, 4, 3, 9), strict=True):
+        for row, sign, length in zip(advantages, (1, -1, -1, 1), (3, 4, 6, 9), strict=True):
             assert row == pytest.approx([sign * 0.70711] * length, abs=1e-4)
         assert metrics["rzero/repetition_mean"] == pytest.approx(5 / 12)
         assert metrics["rzero/well_formed_share"] == 0.75
         assert metrics["rzero/grading_timeouts"] == 0.0
+        assert metrics["rzero/response_cut_off_share"] == 0.25  # whatever is the longest of the four
 
     def test_where_the_batch_gives_no_reward_the_managers_stay(store, tmp_path):
         class Looks:
@@ -457,7 +458,7 @@ else:
                 return Judged(None, {"seen": 4.0})
 
         _, _, metrics = a_step(store, tmp_path, Looks())
-        assert scores(store) == [[0, 0, 0.5], [0, 0, 0, 0.75], [0, 0, 0], [0] * 8 + [0.25]]
+        assert scores(store) == [[0, 0, 0.5], [0, 0, 0, 0.75], [0] * 6, [0] * 8 + [0.25]]
         assert metrics["rzero/seen"] == 4.0
 
     def test_rewards_for_another_number_of_rows_are_refused(store, tmp_path):

@@ -43,7 +43,6 @@ METRIC_NAMES = {
     "critic/advantages/max": "advantage_max",
     "critic/advantages/min": "advantage_min",
     "response_length/mean": "response_tokens_mean",
-    "response_length/clip_ratio": "response_cut_off_share",
     "timing_s/step": "seconds",
     "timing_s/gen": "seconds_rollout",
     "timing_s/reward": "seconds_vote",
@@ -125,8 +124,9 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     def _compute_advantage(self, batch: Any, metrics: dict) -> Any:
         """The batch's rewards, while all of it is there and before the advantage, and what they were made of."""
-        columns = self._columns(batch, (*self.batch_reward.reads, *COLUMNS))
+        columns = self._columns(batch, (*self.batch_reward.reads, *COLUMNS, "finished"))
         metrics |= step_metrics([columns[name] for name in COLUMNS])
+        metrics["rzero/response_cut_off_share"] = 1.0 - float(np.mean([bool(each) for each in columns["finished"]]))
         with marked_timer("penalty", self.timing_raw):
             judged = self.batch_reward(columns, self.global_steps)
         if judged.reward_B is not None:
