@@ -1,6 +1,6 @@
 """R-Zero and its controls on the tiny world: several seeds, each with a base model of its own that all its runs share.
 
-    python benchmarks/evidence.py <directory> [--seeds 0 1 2] [--runs rzero base_challenger ...] [--at-once 1]
+    python benchmarks/evidence.py <directory> [--seeds 0 1 2] [--runs rzero base_challenger ttrl ...] [--at-once 1]
                                   [key=value ...]
 
 Runs what is not done yet, in the order of --runs, so it can be stopped and continued; then prints tables in Markdown.
@@ -28,15 +28,17 @@ RUNS = {
     "shared": ["roles=shared"],
     "released": ["method=released", "rounds=3"],
     "robust": ["method=robust"],
+    "ttrl": ["method=ttrl", "model=ttrl_tiny"],
+    "ttrl_weak": ["method=ttrl", "model=ttrl_tiny", "model.build_steps=300"],
 }
-"""What each run overrides: one or two words each."""
+"""What each run overrides: a few words each. TTRL builds the base model of its seed again, with questions beside it."""
 
 
 def run(directory: Path, name: str, seed: int, overrides: list[str]) -> None:
     """One run to its end, from where it stands; its output goes to a log beside it."""
     here, base = directory / f"{name}_{seed}", (directory / f"rzero_{seed}/base/model").resolve()
     model = [f"model.build_seed={seed}"]
-    if name != "rzero":
+    if not name.startswith(("rzero", "ttrl")):
         benchmark = f"evaluation.benchmarks.tiny.path={base / 'benchmark_tiny.parquet'}"
         model = ["model.build=null", f"model.path={base / 'model'}", benchmark]
     command = [sys.executable, "-m", "verl_rzero.coevolve", f"run_dir={here}", f"seed={seed}", *model]
@@ -65,15 +67,18 @@ def run_table(found: dict[str, dict[str, Any]]) -> str:
     ]
     for name, report in found.items():
         rounds = [item for item in report["rounds"] if item["evaluation"]]
-        kept = [item["curation"]["kept"] / item["votes"]["questions"] for item in rounds]
-        labels = [item["votes"]["pseudo_label_accuracy"] for item in rounds]
+        kept = [item["curation"]["kept"] / item["votes"]["questions"] for item in rounds if item["votes"]]
+        labels = [
+            item["votes"]["pseudo_label_accuracy"] if item["votes"] else item["solver"]["steps"][-1]["label_accuracy"]
+            for item in rounds
+        ]
         seconds = sum(sum(part["seconds"].values()) for part in [report["base"], *rounds])
         cells = [
             name,
             " ".join(f"{score:.3f}" for score in scores(report, "greedy")),
             " ".join(f"{score:.3f}" for score in scores(report, "mean_at_k")),
             " ".join(f"{label:.2f}" for label in labels),
-            " ".join(f"{share:.2f}" for share in kept),
+            " ".join(f"{share:.2f}" for share in kept) or "-",
             f"{seconds:.0f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -103,9 +108,9 @@ def mean_table(found: dict[str, dict[str, Any]]) -> str:
             leads = [
                 value - scores(found[f"rzero_{seed}"], score)[3]
                 for seed, value in zip(seeds, values, strict=True)
-                if len(scores(found[f"rzero_{seed}"], score)) > 3
+                if f"rzero_{seed}" in found and len(scores(found[f"rzero_{seed}"], score)) > 3
             ]
-            cells.append("-" if kind == "rzero" else with_interval(leads, sign="+"))
+            cells.append("-" if kind == "rzero" or not leads else with_interval(leads, sign="+"))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

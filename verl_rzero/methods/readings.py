@@ -18,7 +18,8 @@ def nothing(_: Result, __: Sequence[Result] = ()) -> Readings:
 
 
 def of_training(result: Result, _: Sequence[Result] = ()) -> Readings:
-    """Means over the last steps; `length_change` is against the first step. Nothing for a stage without training.
+    """Means over the last steps; `agreement_at_start` is the first step's, `length_change` is against the first step.
+    Nothing for a stage without training.
 
     A step without a single question says 0 of its answers and of their agreement: no reading.
     """
@@ -35,6 +36,8 @@ def of_training(result: Result, _: Sequence[Result] = ()) -> Readings:
     if mean.get("well_formed_share") != 0.0:
         readings |= {"answered_share": mean["answered_share"]} if "answered_share" in mean else {}
         readings |= _drift(mean["agreement_mean"]) if "agreement_mean" in mean else {}
+    if "agreement_mean" in steps[0]:
+        readings["agreement_at_start"] = steps[0]["agreement_mean"]
     if "response_tokens_mean" in mean:
         readings["length_change"] = _fold(steps[0]["response_tokens_mean"], mean["response_tokens_mean"])
     return readings

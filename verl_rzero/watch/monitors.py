@@ -101,8 +101,9 @@ ALARMS: tuple[Alarm, ...] = (
         "a higher lower end of band, or more votes",
     ),
     Alarm(
-        "weak_majority", ("solver",), "agreement", "kept_agreement", "below",
-        "the majority of the answers to a question holds on average only {value} of them: most labels are chance",
+        "weak_majority", ("solver",), "agreement_at_start", "kept_agreement", "below",
+        "at its first step the majority of the answers to a question held on average only {value} of them: such labels "
+        "are mostly wrong, and the model learns to agree with itself on them",
         "a stronger base model or easier questions; more ttrl.votes help only where the right answer leads",
     ),
     Alarm(
