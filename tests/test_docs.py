@@ -157,7 +157,10 @@ def test_numbers_of_a_step():
     }
     counted = (ROOT / "verl_rzero/grading/counts.py").read_text(encoding="utf-8")
     judged = (ROOT / "verl_rzero/engine/batch_rewards.py").read_text(encoding="utf-8")
-    ours = [*re.findall(r'"rzero/(\w+)"', counted), *re.findall(r'"(\w+)": _mean|"(\w+)": (?:len|float)\(', judged)]
+    ours = [
+        *re.findall(r'"rzero/(\w+)"', counted + source),
+        *re.findall(r'"(\w+)": _mean|"(\w+)": (?:len|float)\(', judged),
+    ]
     ours = {name for found in ours for name in ([found] if isinstance(found, str) else found) if name}
     given = {"step", "reward_mean", *ast.literal_eval(assigned["METRIC_NAMES"]).values(), *ours}
     assert {*named("A step, here")} == given
