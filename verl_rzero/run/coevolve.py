@@ -43,6 +43,7 @@ own majority votes, round after round, without data.
   ... challenger.steps=0 run_dir=runs/control                  the control, whose Challenger is not trained
   ... solver.verl.actor_rollout_ref.actor.optim.lr=1e-6        any key of verl's own configuration
   ... model=qwen3_4b_base hardware=8gpu                        the paper's run
+  ... method=ttrl model=ttrl_tiny                              TTRL instead (bash recipes/run_ttrl.sh): docs/ttrl.md
 
 The same command continues a run that was interrupted.
 """
