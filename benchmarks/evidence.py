@@ -18,6 +18,9 @@ from typing import Any
 
 from scipy.stats import t
 
+_TTRL = ["method=ttrl", "model=ttrl_tiny", "solver.steps=15", "solver.batch_size=64", "solver.minibatch_size=32"]
+"""With as many Solver steps and rollouts as R-Zero's recipe for the tiny world."""
+
 RUNS = {
     "rzero": [],
     "base_challenger": ["challenger.steps=0"],
@@ -28,8 +31,8 @@ RUNS = {
     "shared": ["roles=shared"],
     "released": ["method=released", "rounds=3"],
     "robust": ["method=robust"],
-    "ttrl": ["method=ttrl", "model=ttrl_tiny"],
-    "ttrl_weak": ["method=ttrl", "model=ttrl_tiny", "model.build_steps=300"],
+    "ttrl": _TTRL,
+    "ttrl_weak": [*_TTRL, "model.build_steps=300"],
 }
 """What each run overrides: a few words each. TTRL builds the base model of its seed again, with questions beside it."""
 
