@@ -10,7 +10,7 @@ from verl_rzero.data import given
 from verl_rzero.data.given import GivenQuestion, read_given
 from verl_rzero.methods import plan
 from verl_rzero.methods.inputs import StageInputs
-from verl_rzero.methods.work import given_questions
+from verl_rzero.methods.work import as_often_as_needed, given_questions
 
 
 def file_of(path, rows):
@@ -47,10 +47,18 @@ def asked(path, *words):
 
 def test_too_few_for_a_batch_are_refused_unless_that_is_asked_for(tmp_path, capsys):
     path = file_of(tmp_path / "q.jsonl", [{"question": "1+2", "answer": "3"}, {"question": "2+3"}])
-    with pytest.raises(UserError, match=r"solver.batch_size=64: .* holds only 2. Write solver.batch_size=2"):
+    with pytest.raises(UserError, match=r"solver.batch_size=32: .* holds only 2. Write solver.batch_size=2"):
         given.check(asked(path))
     given.check(asked(path, "too_few=repeat"))
     assert "2 from" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("count", "at_least", "expected"), [(3, 8, 9), (3, 3, 3), (3, 1, 3)])
+def test_questions_come_as_often_as_a_batch_needs(count, at_least, expected):
+    asked_for = [GivenQuestion(str(i), None) for i in range(count)]
+    repeated = as_often_as_needed(asked_for, at_least)
+    assert len(repeated) == expected
+    assert repeated[:count] == asked_for
 
 
 @pytest.mark.parametrize(

@@ -179,9 +179,8 @@ def solver_on_own_majority(stage: StageInputs) -> dict[str, Any]:
     from verl_rzero.rules.prompts import solver_messages
 
     given = given_questions(stage)
-    batch = asked.solver.batch_size
-    copies = -(-batch // len(given)) if asked.too_few == "repeat" else 1
-    given = given * copies
+    if asked.too_few == "repeat":
+        given = as_often_as_needed(given, asked.solver.batch_size)
     rows = prompt_rows(asked.model.name, [solver_messages(asked.prompts, item.question) for item in given])
     records.write(stage.dir / PROMPTS, rows, records.PromptRow)
     job, timeout_s = asked.solver, asked.grading.timeout_s
@@ -229,6 +228,11 @@ def given_questions(stage: StageInputs) -> list[GivenQuestion]:
     if data in stage.settings.evaluation.benchmarks:
         return [GivenQuestion(item.question, item.answer) for item in benchmark(stage, data).items]
     return read_given(Path(data).expanduser())
+
+
+def as_often_as_needed(given: list[GivenQuestion], at_least: int) -> list[GivenQuestion]:
+    """The questions, all of them as often as `at_least` rows need."""
+    return given * max(1, -(-at_least // len(given)))
 
 
 def remembers(asked: Settings) -> bool:
