@@ -68,6 +68,8 @@ def test_questions_come_as_often_as_a_batch_needs(count, at_least, expected):
         (["data=nowhere.jsonl"], "no such file, and no such benchmark .tiny, unlabelled."),
         (["data=mmlu_pro", "evaluation.benchmarks.mmlu_pro={}"], "not numbers to vote on"),
         (["ttrl.votes=4"], "ttrl.votes=4: solver.rollouts=8 of them are trained on. Write ttrl.votes=8 or more"),
+        (["solver.format_weight=0.1"], "solver.format_weight=0.1: where answers vote, nothing is given for a form"),
+        ([f"anchors.path={__file__}", "anchors.share=0.1"], "human examples have no place among questions"),
         (["ttrl.vote_by=texts"], "ttrl.vote_by=texts: not one of equality, text"),
         (["algorithm=ttlr"], "Write algorithm=ttrl"),
     ],
@@ -75,6 +77,13 @@ def test_questions_come_as_often_as_a_batch_needs(count, at_least, expected):
 def test_what_cannot_be_set_is_refused(words, says):
     with pytest.raises(UserError, match=says):
         settings.load(["method=ttrl", "model=ttrl_tiny", *words])
+
+
+def test_how_questions_fill_a_batch_is_among_what_its_training_depends_on():
+    words = ["method=ttrl", "model=ttrl_tiny", "rounds=1"]
+    before, after = settings.load(words), settings.load([*words, "too_few=shrink"])
+    differing = [s.id for s in plan.plan(before) if plan.settings_hash(s, before) != plan.settings_hash(s, after)]
+    assert differing == ["round_1/solver"]
 
 
 def test_questions_are_for_ttrl_only(tmp_path):

@@ -88,7 +88,6 @@ def test_a_missing_or_cut_off_answer_neither_wins_nor_is_rewarded():
     assert rewards(found) == [0.0, 0.0, 1.0, 0.0, 0.0]
     assert column(found, "label") == ["2"] * 5
     assert column(found, "answer") == ["", "", "2", "", ""]
-    assert column(found, "answered") == [0.0, 0.0, 1.0, 0.0, 0.0]
     assert column(found, "group_answered") == [0.2] * 5
     assert column(found, "agreement") == [0.2] * 5  # of all five
     for by_text in (False, True):

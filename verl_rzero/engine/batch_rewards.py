@@ -124,7 +124,6 @@ class MatchesOwnMajority:
         "answer",
         "label",
         "right",
-        "answered",
         "agreement",
         "group_answered",
         "distinct",

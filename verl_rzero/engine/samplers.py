@@ -106,7 +106,7 @@ class VotesAndTrains:
 
 
 def _result(answer: str | None, reward: float, columns: dict[str, Any]) -> dict[str, Any]:
-    own = {"answer": answer or "", "answered": float(answer is not None), "right": reward}
+    own = {"answer": answer or "", "right": reward}
     return {"reward_score": reward, "reward_extra_info": {**own, **columns}}
 
 

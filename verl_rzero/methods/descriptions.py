@@ -74,7 +74,7 @@ SOLVER = Kind(
 OWN_MAJORITY = Kind(
     "solver",
     work.solver_on_own_majority,
-    ("solver", "data", "ttrl", "unanswered", *ANSWER, "grading", "seed", *JOB),
+    ("solver", "data", "too_few", "ttrl", "unanswered", *ANSWER, "grading", "seed", *JOB),
     of_training,
     uses_engine=True,
     trains=True,

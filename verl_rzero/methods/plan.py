@@ -16,6 +16,7 @@ ALL_DEPENDS = tuple(
 
 
 def method(settings: Settings) -> Method:
+    """What the run's `algorithm` names."""
     return METHODS[settings.algorithm]
 
 

@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +62,6 @@ def train(
 
 def fitting(asked: Settings, role: str, rows: int) -> Settings:
     """`asked` with the batch made small enough for its data, where too_few=shrink allows that; else a UserError."""
-    from dataclasses import replace
-
     job = getattr(asked, role)
     if rows >= job.batch_size:
         return asked

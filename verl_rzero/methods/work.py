@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from verl_rzero.base.errors import UserError
 from verl_rzero.base.progress import Progress
@@ -16,9 +16,6 @@ from verl_rzero.methods.training import as_it_was, prompt_rows, train
 from verl_rzero.rules.voting import Denominator
 from verl_rzero.settings import Settings
 from verl_rzero.settings.benchmarks import LoadedBenchmark
-
-if TYPE_CHECKING:
-    pass
 
 BENCHMARK, PROMPTS = "benchmark_{}.parquet", "prompts.parquet"
 

@@ -173,6 +173,12 @@ def _ttrl_problems(settings: Settings) -> Iterator[UserError]:
     elif data not in benchmarks and not Path(data).expanduser().is_file():
         why = f"there is no such file, and no such benchmark ({', '.join(benchmarks) or 'there is none'})"
         yield refusal("data", data, why, "Write the path of a parquet or JSONL file.")
+    if settings.solver.format_weight:
+        why = "where answers vote, nothing is given for a form"
+        yield refusal("solver.format_weight", settings.solver.format_weight, why, "Write solver.format_weight=0.")
+    if settings.anchors.path is not None:
+        why = "human examples have no place among questions without labels"
+        yield refusal("anchors.path", settings.anchors.path, why, "Write anchors.path=null.")
     if votes < settings.solver.rollouts:
         why = f"solver.rollouts={settings.solver.rollouts} of them are trained on"
         yield refusal("ttrl.votes", votes, why, f"Write ttrl.votes={settings.solver.rollouts} or more.")
