@@ -229,6 +229,7 @@ def counting(r):
 
 
 def trigonometric_values(r):
+    """A sine, cosine or tangent at an angle in degrees, and its value in roots."""
     rows = [
         ("\\sin", "sin", 75, r"\frac{\sqrt{6}+\sqrt{2}}{4}", "(sqrt(6)+sqrt(2))/4"),
         ("\\cos", "cos", 75, r"\frac{\sqrt{6}-\sqrt{2}}{4}", "(sqrt(6)-sqrt(2))/4"),
@@ -248,6 +249,7 @@ def trigonometric_values(r):
 
 
 def trigonometric_identities(r):
+    """Two forms of one function of x by a textbook identity."""
     return r.choice(
         [
             ((r"\cos 2x", "cos(2*x)"), (r"1-2\sin^2 x", "1-2*sin(x)**2"), (r"1-\sin^2 x", "1-sin(x)**2")),
@@ -278,6 +280,7 @@ def trigonometric_identities(r):
 
 
 def complex_numbers(r):
+    """A product or quotient of complex numbers, and its a + bi."""
     a, b, c, d = (r.randint(1, 6) for _ in range(4))
     product = complex(a, b) * complex(c, d)
     size = c * c + d * d
@@ -517,6 +520,7 @@ def unions(r):
 
 
 def equations(r):
+    """A line or a circle, and the same multiplied, expanded or cleared of its fraction."""
     a, b, c, k = r.randint(1, 5), r.randint(1, 5), r.randint(1, 9), r.randint(2, 4)
     ax, by = ("x" if a == 1 else f"{a}x"), ("y" if b == 1 else f"{b}y")
     return r.choice(

@@ -48,6 +48,7 @@ def made(seed: int) -> list[Row]:
 
 
 def grade(rows: list[Row], listed: bool) -> None:
+    """Print how many of the pairs ours and math-verify alone judge rightly, and which not where `listed`."""
     from verl_rzero.grading.grader import Grader
 
     for way in ("ours", "math-verify"):

@@ -315,6 +315,8 @@ def test_an_evaluation_goes_on_where_it_stopped_and_is_never_redone(tmp_path, mo
     assert scores["my_sums"]["greedy"] == 0.2  # 1+0
     assert read_json(place.dir / "result.json") == scores["my_sums"]
     table = command.table(scores)
+    assert "pass@k" in table
+    assert "maj@k" in table
     assert "0.200 [0.036, 0.624]" in table  # Wilson of 1 in 5
     assert store.prepare(asked, asked.model.path, [loaded], here)[0].answered
     assert read_json(here / store.WORK)["places"] == []

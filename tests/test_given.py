@@ -10,7 +10,8 @@ from verl_rzero.data import given
 from verl_rzero.data.given import GivenQuestion, read_given
 from verl_rzero.methods import plan
 from verl_rzero.methods.inputs import StageInputs
-from verl_rzero.methods.work import as_often_as_needed, given_questions
+from verl_rzero.methods.work import given_questions
+from verl_rzero.rules.solver_data import as_often_as_needed
 
 
 def file_of(path, rows):

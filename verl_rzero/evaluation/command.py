@@ -94,7 +94,13 @@ def _unjudged(row: Any) -> Any:
 def table(scores: dict[str, dict[str, Any]]) -> str:
     """The scores for a terminal, with their 95 % intervals."""
     has_judge = any("judge_greedy" in one for one in scores.values())
-    columns = ["greedy", "mean_at_k", *(["judge_greedy", "judge_mean_at_k"] if has_judge else [])]
+    columns = [
+        "greedy",
+        "mean_at_k",
+        "pass_at_k",
+        "maj_at_k",
+        *(["judge_greedy", "judge_mean_at_k"] if has_judge else []),
+    ]
     rows = [["", "n", *[name.replace("_at_", "@") for name in columns], "k", "answered", "cut off"]]
     for name, one in scores.items():
         cells = [_with_interval(one.get(column), one.get(f"{column}_interval")) for column in columns]

@@ -173,11 +173,12 @@ def solver_on_own_majority(stage: StageInputs) -> dict[str, Any]:
         return as_it_was(stage, "solver")
     from verl_rzero.engine.batch_rewards import MatchesOwnMajority
     from verl_rzero.engine.samplers import VotesAndTrains
+    from verl_rzero.rules import solver_data
     from verl_rzero.rules.prompts import solver_messages
 
     given = given_questions(stage)
     if asked.too_few == "repeat":
-        given = as_often_as_needed(given, asked.solver.batch_size)
+        given = solver_data.as_often_as_needed(given, asked.solver.batch_size)
     rows = prompt_rows(asked.model.name, [solver_messages(asked.prompts, item.question) for item in given])
     records.write(stage.dir / PROMPTS, rows, records.PromptRow)
     job, timeout_s = asked.solver, asked.grading.timeout_s
@@ -225,11 +226,6 @@ def given_questions(stage: StageInputs) -> list[GivenQuestion]:
     if data in stage.settings.evaluation.benchmarks:
         return [GivenQuestion(item.question, item.answer) for item in benchmark(stage, data).items]
     return read_given(Path(data).expanduser())
-
-
-def as_often_as_needed(given: list[GivenQuestion], at_least: int) -> list[GivenQuestion]:
-    """The questions, all of them as often as `at_least` rows need."""
-    return given * max(1, -(-at_least // len(given)))
 
 
 def remembers(asked: Settings) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from typing import TypeVar
 
 from verl_rzero.data.anchors import Anchor
 from verl_rzero.data.records import SolverRow, VotedQuestion
@@ -49,10 +50,18 @@ def added(rows: Sequence[SolverRow], round_: int) -> dict[str, int]:
     }
 
 
+T = TypeVar("T")
+
+
+def as_often_as_needed(items: Sequence[T], at_least: int) -> list[T]:
+    """The items, all of them as often as `at_least` rows need."""
+    return [*items] * max(1, -(-at_least // len(items)))
+
+
 def copied(rows: Sequence[SolverRow], at_least: int) -> list[SolverRow]:
     """The rows, all of them as often as `at_least` rows need, numbered anew."""
-    copies = max(1, -(-at_least // len(rows)))
-    return [replace(row, extra_info={**row.extra_info, "index": i}) for i, row in enumerate([*rows] * copies)]
+    repeated = as_often_as_needed(rows, at_least)
+    return [replace(row, extra_info={**row.extra_info, "index": i}) for i, row in enumerate(repeated)]
 
 
 def _row(
