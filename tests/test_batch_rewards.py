@@ -1,5 +1,6 @@
 """What is made of a step's batch, row by row."""
 
+import functools
 import math
 from collections import Counter
 
@@ -21,6 +22,7 @@ ROWS = {
 """Two questions alike, a malformed text, one of its own kind: uncertainty 1, 1/2, -, 1/2; shares 2/4, 2/4, 1/4, 1/4."""
 
 
+@functools.cache
 def judge(*overrides: str, seed: int = 0, memory: tuple[str, ...] = ()) -> UncertaintyLessRepetition:
     """With the paper's rules, and tokens of sums that have no spaces."""
     words = ["challenger.repetition_tokens=math", *(f"challenger.{word}" for word in overrides)]
@@ -41,6 +43,15 @@ def test_each_row_has_its_uncertainty_less_its_own_clusters_share():
         "distinct_share": 0.5,  # two different questions from four rows
         "largest_cluster_share": 0.5,
     }
+
+
+@given(st.permutations(range(12)))
+def test_rewards_do_not_depend_on_the_order_of_the_batch(order):
+    """verl sorts a batch by the length of its rows, and equal lengths by names that are drawn at random."""
+    questions = ["1+1", "1+2", "2+1", "2+2", "1+1+1", "1+2+1", "2+1+1", "1+1+2", "3+1", "1+3", "3+3", "1+3+1"]
+    rows = {"question": questions, "agreement": [0.5] * 12, "answered": [1.0] * 12, "well_formed": [1.0] * 12}
+    shuffled = rows | {"question": [questions[i] for i in order]}
+    np.testing.assert_array_equal(judge()(shuffled, 1).reward_B, judge()(rows, 1).reward_B[list(order)])
 
 
 @pytest.mark.parametrize(

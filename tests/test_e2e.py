@@ -167,7 +167,7 @@ def test_each_question_was_rewarded_for_uncertainty_less_its_repetition(run):
         rows = rows_of(run, "challenger", step["step"])
         assert len(rows) == job.batch_size * job.rollouts
         texts = [question_block(row["output"]) for row in rows]
-        questions = [text for text in texts if text is not None]
+        questions = sorted(text for text in texts if text is not None)
         shares = cluster_shares(questions, 0.5, tokens="math", batch_size=len(rows))
         share_of = dict(zip(questions, shares, strict=True))
         uncertainties = []

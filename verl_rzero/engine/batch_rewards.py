@@ -97,7 +97,12 @@ class UncertaintyLessRepetition:
         return Judged(reward_B, numbers)
 
     def _shares(self, questions_B: Sequence[str], valid: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
-        """Each text's cluster as a share of the batch, and of the remembered questions."""
+        """Each text's cluster as a share of the batch, and of the remembered questions.
+
+        Ties between clusters and the direction of BLEU depend on the order of the texts, which is verl's (by length)
+        and Ray's (by arrival); here they are sorted, so that equal batches have equal rewards.
+        """
+        valid = np.array(sorted(valid, key=lambda i: questions_B[i]), dtype=np.int64)
         share_B = np.full(len(questions_B), 1 / len(questions_B))  # a malformed text is a cluster of its own
         memory_B = np.zeros(len(questions_B))
         share_B[valid], memory_B[valid] = shares_with_memory(
