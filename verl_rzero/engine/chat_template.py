@@ -35,7 +35,7 @@ def check_prompt(tokenizer: Any, prompt: RolePrompt, path: str) -> Iterator[str]
     length = len(render(tokenizer, prompt.messages)) - len(question)
     if length > prompt.longest:
         beside = " beside the question" if question else ""
-        why = f"the {prompt.role}'s prompt has {length}{beside} with this model's tokenizer"
+        why = f"the {prompt.role}'s prompt has {length} tokens{beside} with this model's tokenizer"
         raise refusal("model.prompt_tokens", prompt.longest, why, f"Write model.prompt_tokens={length} or more.")
     yield from not_asked_for(prompt, text)
     first = prompt.messages[0]
@@ -92,6 +92,7 @@ def turn_end(tokenizer: Any) -> int | None:
         return None
     _, found, after = text.rpartition(ANSWER)
     special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    special.discard(tokenizer.unk_token_id)
     ids = tokenizer.encode(after, add_special_tokens=False) if found else []
     return next((token for token in ids if token in special), None)
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from verl_rzero.base.errors import UserError, refusal
+from verl_rzero.base.errors import UserError, refusal, shown
 from verl_rzero.engine import weights
 from verl_rzero.rules.prompts import RolePrompt
 
@@ -77,21 +77,16 @@ def located(path: str) -> tuple[Path | None, bool]:
 def _check_trainable(path: str, config: dict[str, Any]) -> None:
     """Raises UserError for a model that transformers doesn't know, or that verl can't train."""
     import transformers
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
-    )
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as with_images
 
     kind, classes = config.get("model_type"), config.get("architectures") or []
     if kind not in transformers.CONFIG_MAPPING:
         why = f"model_type={kind} of its config.json is unknown to transformers {transformers.__version__}"
         instead = "Code that comes with a model is not run; take a model of one of transformers' own architectures."
         raise refusal("model.path", path, why, instead)
-    if kind not in {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES}:
-        raise refusal("model.path", path, f"model_type={kind} is no model that writes text", "Take a language model.")
-    if len(classes) != 1:
-        why = f"architectures={classes} in its config.json, where verl needs one"
-        raise refusal("model.path", path, why, 'Write the class of its weights there, as ["Qwen3ForCausalLM"].')
+    if len(classes) != 1 or ("ForCausalLM" not in classes[0] and kind not in with_images):
+        why = f"architectures={shown(classes)} in its config.json, and verl trains one that writes text"
+        raise refusal("model.path", path, why, "Take a model whose class is named ...ForCausalLM, as Qwen3ForCausalLM.")
     if "quantization_config" in config:
         why = "its weights are quantized, and such weights can't be trained"
         raise refusal("model.path", path, why, "Take the model in bfloat16 or float32.")
