@@ -23,7 +23,7 @@ SAMPLER_BYTES = 24
 places, for top_p.
 """
 
-TRAINER_BASE, ENGINE_BASE, SERVER_BASE, OTHERS_BASE = (round(gib * GIB) for gib in (0.3, 0.4, 0.3, 1.7))
+TRAINER_BASE, ENGINE_BASE, SERVER_BASE, OTHERS_BASE = (round(gib * GIB) for gib in (0.4, 0.2, 0.3, 1.9))
 """On a CPU: a process before it has a model; the last is the orchestrator, the warm server, the driver, Ray and the
 store together. Measured with `benchmarks/memory.py`.
 """
