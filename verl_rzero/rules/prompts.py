@@ -1,9 +1,10 @@
 """The messages that the two roles are given, and their token ids: one place for training, voting and evaluation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from verl_rzero.settings import Prompts
+from verl_rzero.settings import Prompts, Settings
 
 Messages = list[dict[str, str]]
 
@@ -36,6 +37,56 @@ def voter_messages(prompts: Prompts, question: str, may_refuse: bool) -> Message
     if may_refuse and prompts.validity is not None:
         system = prompts.validity if system is None else f"{system} {prompts.validity}"
     return _messages(system, prompts.solver_user.replace("{question}", question))
+
+
+@dataclass(frozen=True)
+class RolePrompt:
+    """A role's first prompt, with what it must be like.
+
+    `system_key` is the setting of its system turn. `longest` counts tokens, those of `question` aside, which stands in
+    the user turn. `read_for` is what its replies are searched for.
+    """
+
+    role: str
+    system_key: str
+    messages: Messages
+    question: str
+    longest: int
+    read_for: tuple[str, ...]
+
+
+QUESTION = "What is 12 * 12?"
+"""Stands for any question in a prompt that is only looked at."""
+
+
+def role_prompts(settings: Settings, roles: Sequence[str], examples: Sequence[str] = ()) -> list[RolePrompt]:
+    """What each of the roles is asked; the Challenger with human examples where a run has them."""
+    prompts, longest = settings.prompts, settings.model.prompt_tokens
+    may_refuse = settings.curation.ill_posed_share is not None
+    system_key = "prompts.validity" if prompts.solver_system is None and may_refuse else "prompts.solver_system"
+    boxed = () if settings.question_box == "optional" else (r"\boxed",)
+    found = {
+        "challenger": RolePrompt(
+            "challenger",
+            "prompts.challenger_system",
+            challenger_messages(prompts, examples),
+            "",
+            longest,
+            ("<question>", *boxed),
+        ),
+        "solver": RolePrompt(
+            "solver", system_key, voter_messages(prompts, QUESTION, may_refuse), QUESTION, longest, (r"\boxed",)
+        ),
+    }
+    return [found[role] for role in roles]
+
+
+def not_asked_for(prompt: RolePrompt, text: str) -> Iterator[str]:
+    """A warning for each thing that replies are searched for and that `text`, all that the role is told, lacks."""
+    for word in prompt.read_for:
+        if word not in text:
+            keys = f"prompts.{prompt.role}_system and prompts.{prompt.role}_user"
+            yield f"nothing in the {prompt.role}'s prompt ({keys}) asks for {word}, without which no reply counts."
 
 
 def render(tokenizer: Any, messages: Messages) -> list[int]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from omegaconf import DictConfig
+
 from verl_rzero.base import display
 from verl_rzero.base import processes as run_processes
 from verl_rzero.base.command_line import exit_code
@@ -22,7 +24,7 @@ from verl_rzero.evaluation import judge
 from verl_rzero.evaluation import load as evaluation_data
 from verl_rzero.methods import plan
 from verl_rzero.methods.kinds import Stage
-from verl_rzero.run import oversight
+from verl_rzero.run import model_fits, oversight
 from verl_rzero.settings import Settings, as_dict, compose, load, machine, schema
 from verl_rzero.watch import report, tracking
 from verl_rzero.watch.web import page as web_page
@@ -58,7 +60,7 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
     anchors.check(settings.anchors)
     given.check(settings)
     tracking.check(settings)
-    check_jobs(settings, run)
+    model_fits.check(settings, check_jobs(settings, run))
     check_benchmarks(settings)
     with run_dir.locked(run), environment.temporary_files(settings):
         run_dir.prepare(run, settings, plan.ALL_DEPENDS)
@@ -162,8 +164,12 @@ def dry_run(settings: Settings) -> None:
     for stage in stages:
         done = run_dir.is_done(stage.directory(run))
         say(f"  {'done ' if done else 'to do'}  {stage.id:<20}  {stage.size}")
-    for role, keys in check_jobs(settings, run).items():
-        say(f"The {role}'s job: {keys} keys of verl's configuration, every one known to verl.")
+    configs = check_jobs(settings, run)
+    for role, config in configs.items():
+        count = len(schema.flat(compose.plain(config)))
+        say(f"The {role}'s job: {count} keys of verl's configuration, every one known to verl.")
+    for line in model_fits.check(settings, configs):
+        say(line)
     check_benchmarks(settings)
     say("Nothing was started.")
 
@@ -179,18 +185,17 @@ def check_benchmarks(settings: Settings) -> None:
     evaluation_data.check(asked)
 
 
-def check_jobs(settings: Settings, run: Path) -> dict[str, int]:
-    """Compose each job's whole verl configuration against verl's own tree; returns how many keys each has.
+def check_jobs(settings: Settings, run: Path) -> dict[str, DictConfig]:
+    """Each role's whole verl configuration, composed against verl's own tree.
 
     Raises UserError for a key below `*.verl` that verl doesn't have.
     """
     here, base = run / "round_1", run / "base/model/model"
     roles = [kind.name for kind in plan.method(settings).kinds if kind.trains]
-    configs = {
+    return {
         role: jobs.verl_config(settings, role, model=base, train_file="none", stage_dir=here / role, solver=base)
         for role in roles
     }
-    return {role: len(schema.flat(compose.plain(config))) for role, config in configs.items()}
 
 
 def say_results(run: Path, content: dict[str, Any]) -> None:

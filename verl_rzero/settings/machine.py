@@ -30,3 +30,35 @@ def with_hardware(overrides: list[str], gpus: int) -> tuple[list[str], str]:
     rest = [override for override in overrides if override != "hardware=auto"]
     seen = "no NVIDIA GPU" if gpus == 0 else f"{gpus} NVIDIA GPU{'s' if gpus > 1 else ''}"
     return [*rest, f"hardware={group}"], f"hardware={group}: this machine has {seen}. Write hardware= to choose."
+
+
+def memory_bytes(root: Path = Path("/")) -> int:
+    """Memory that a program started here may use: the machine's, or less where its control group allows less."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for line in (root / "proc/self/cgroup").read_text().splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            limits += _limits(root / "sys/fs/cgroup", group, "memory.max")
+        elif "memory" in controllers.split(","):
+            limits += _limits(root / "sys/fs/cgroup/memory", group, "memory.limit_in_bytes")
+    return min(limits)
+
+
+def _limits(hierarchy: Path, group: str, name: str) -> list[int]:
+    """The limits of a control group and those above it. In a container only the topmost may be there to read."""
+    below = hierarchy / group.lstrip("/")
+    files = [each / name for each in (below, *below.parents) if each.is_relative_to(hierarchy)]
+    texts = [file.read_text().strip() for file in files if file.is_file()]
+    return [int(text) for text in texts if text != "max"]
+
+
+def gpu_memory_bytes() -> int | None:
+    """Memory of the smallest NVIDIA GPU here; None where nvidia-smi isn't there or doesn't tell."""
+    if not shutil.which("nvidia-smi"):
+        return None
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    sizes = [line.strip() for line in asked.stdout.splitlines()]
+    if asked.returncode or not sizes or not all(size.isdecimal() for size in sizes):
+        return None
+    return min(int(size) * 2**20 for size in sizes)

@@ -19,6 +19,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config,
 
 from verl_rzero.tiny_world import gate, task
 from verl_rzero.tiny_world.muon import Muon
+from verl_rzero.tiny_world.shape import SHAPE
 from verl_rzero.tiny_world.tokenizer import make_tokenizer
 
 STEPS = 1200
@@ -73,16 +74,9 @@ def build(out_dir: Path | str, seed: int, steps: int, progress: Progress) -> dic
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalLM:
-    """An untrained Qwen3 of 0.21M float32 parameters. vLLM's attention on a CPU refuses a head_dim below 32."""
+    """An untrained Qwen3 of 0.21M float32 parameters."""
     config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=192,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        head_dim=32,
-        tie_word_embeddings=True,
+        **SHAPE,
         max_position_embeddings=tokenizer.model_max_length,
         initializer_range=0.05,
         pad_token_id=tokenizer.pad_token_id,

@@ -1,0 +1,174 @@
+"""How much memory a GRPO job takes, from its verl configuration and the model's shape: all sizes in bytes.
+
+Upper estimates: every sequence as long as it may be, every cache full. What is `certain` is there at the latest when
+the first update ends, however short the sequences are; the rest are estimates. docs/models.md has both beside
+measurements.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from omegaconf import DictConfig
+
+from verl_rzero.engine import environment
+
+GIB = 2**30
+
+COPIES_OF_LOGITS = 3
+"""The logits, their log-softmax that is kept for the backward pass, and the gradient."""
+
+SAMPLER_BYTES = 24
+"""Of vLLM's sampler, for each sequence and entry of the vocabulary: logits, probabilities, and both sorted with their
+places, for top_p.
+"""
+
+TRAINER_BASE, ENGINE_BASE, SERVER_BASE, OTHERS_BASE = (round(gib * GIB) for gib in (0.3, 0.4, 0.3, 1.7))
+"""On a CPU: a process before it has a model; the last is the orchestrator, the warm server, the driver, Ray and the
+store together. Measured with `benchmarks/memory.py`.
+"""
+
+WIDTHS = {"fp32": 4, "float32": 4, "bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2}
+"""Bytes of a number, by verl's names of types."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A transformer's sizes. `parameters` and `largest`, of its largest tensor, count weights."""
+
+    parameters: int
+    largest: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    mlp: int
+    vocabulary: int
+
+
+@dataclass(frozen=True)
+class Process:
+    """One of `count` like processes, and what each needs, in bytes by what it is for."""
+
+    name: str
+    certain: dict[str, int]
+    estimated: dict[str, int]
+    count: int = 1
+
+    @property
+    def size(self) -> int:
+        """Of all `count`, in bytes."""
+        return self.at_least + self.count * sum(self.estimated.values())
+
+    @property
+    def at_least(self) -> int:
+        """The certain part of it."""
+        return self.count * sum(self.certain.values())
+
+
+def shape(config: Mapping[str, Any], tensors: Mapping[str, int] | None) -> Shape | None:
+    """The sizes in a Hugging Face config.json; the weights are counted from `tensors` ({name: weights}) where those are
+    known, else computed for a dense model without biases. None where the config does not name the sizes.
+    """
+    config = config.get("text_config") or config
+    try:
+        hidden, layers, heads = config["hidden_size"], config["num_hidden_layers"], config["num_attention_heads"]
+        mlp, vocabulary = config["intermediate_size"], config["vocab_size"]
+    except KeyError:
+        return None
+    kv_heads = config.get("num_key_value_heads") or heads
+    head_dim = config.get("head_dim") or hidden // heads
+    layer = 2 * hidden * (heads + kv_heads) * head_dim + 3 * hidden * mlp + 2 * hidden
+    tables = 1 if config.get("tie_word_embeddings") else 2
+    parameters = sum(tensors.values()) if tensors else layers * layer + tables * vocabulary * hidden + hidden
+    largest = max(tensors.values()) if tensors else hidden * max(vocabulary, mlp, heads * head_dim)
+    return Shape(parameters, largest, hidden, layers, heads, kv_heads, head_dim, mlp, vocabulary)
+
+
+def training_state(parameters: int, width: int) -> dict[str, int]:
+    """Weights, gradients and AdamW's two averages, all of `width` bytes a number."""
+    return {"weights": width * parameters, "gradients": width * parameters, "AdamW": 2 * width * parameters}
+
+
+def activations(model: Shape, tokens: int, width: int, checkpointing: bool) -> int:
+    """What a forward pass over `tokens` keeps for the backward pass.
+
+    Of each layer and token: six vectors of the hidden size (around the two norms), queries and attention's output, keys
+    and values with their copies for every head, and four vectors of the MLP (gate, its SiLU, up, their product). With
+    checkpointing a layer keeps its input, and one layer at a time the rest.
+    """
+    attention = 2 * model.heads * model.head_dim + 2 * (model.heads + model.kv_heads) * model.head_dim
+    layer = 6 * model.hidden + attention + 4 * model.mlp
+    numbers = model.layers * model.hidden + layer if checkpointing else model.layers * layer
+    return tokens * width * numbers
+
+
+def logits(model: Shape, tokens: int, width: int) -> int:
+    """The vocabulary's scores of each token, with what a loss keeps of them."""
+    return COPIES_OF_LOGITS * tokens * width * model.vocabulary
+
+
+def micro_batch_tokens(config: DictConfig) -> int:
+    """The most tokens that a trainer takes at once: the budget, or all of an update's where those are fewer."""
+    job, ranks = config.actor_rollout_ref, config.trainer.n_gpus_per_node * config.trainer.nnodes
+    sequences = -(-job.actor.ppo_mini_batch_size * job.rollout.n // ranks)
+    longest = config.data.max_prompt_length + config.data.max_response_length
+    return int(min(job.actor.ppo_max_token_len_per_gpu, sequences * longest))
+
+
+def trainer(config: DictConfig, model: Shape, reference: bool) -> Process:
+    """What trains: its share of the state, and a micro-batch.
+
+    Args:
+        reference: whether the KL loss's reference lies in the same memory; on GPUs verl keeps it in the host's.
+    """
+    job, ranks = config.actor_rollout_ref, config.trainer.n_gpus_per_node * config.trainer.nnodes
+    fsdp = job.actor.fsdp_config
+    state = training_state(-(-model.parameters // ranks), WIDTHS[fsdp.model_dtype])
+    if reference and job.actor.use_kl_loss:
+        state["reference model"] = state["weights"]
+    tokens, width = micro_batch_tokens(config), WIDTHS[fsdp.dtype]
+    batch = {
+        f"activations of {tokens:,} tokens": activations(model, tokens, width, job.model.enable_gradient_checkpointing),
+        "their logits": logits(model, tokens, width),
+    }
+    return Process("trainer", state, batch, config.trainer.n_gpus_per_node)
+
+
+def on_a_cpu(config: DictConfig, model: Shape) -> list[Process]:
+    """Everything that a job starts on a machine without GPUs."""
+    trains = trainer(config, model, reference=True)
+    trains.estimated["process"] = TRAINER_BASE
+    found = [trains, _cpu_engine("engine", config.actor_rollout_ref.rollout, model, trains.count)]
+    served = config.reward.reward_model
+    if served.enable:
+        found.append(_cpu_engine("frozen Solver's engine", served.rollout, model, served.n_gpus_per_node))
+    return [*found, Process("the rest", {}, {"processes": OTHERS_BASE})]
+
+
+def _cpu_engine(name: str, rollout: DictConfig, model: Shape, count: int) -> Process:
+    estimated = {
+        "KV cache": int(environment.CPU["VLLM_CPU_KVCACHE_SPACE"]) * GIB,
+        "sampler": SAMPLER_BYTES * rollout.max_num_seqs * model.vocabulary,
+        "process and its server": ENGINE_BASE + SERVER_BASE,
+    }
+    return Process(name, {"weights": WIDTHS[rollout.dtype] * model.parameters}, estimated, count)
+
+
+def on_a_gpu(config: DictConfig, model: Shape, gpu: int) -> dict[str, list[Process]]:
+    """What one of the training GPUs, of `gpu` bytes, holds at two moments: {"training": ..., "sampling": ...}.
+
+    While it trains its engines sleep; while they sample, what isn't offloaded stays beside them.
+    """
+    job = config.actor_rollout_ref
+    fsdp, rollout = job.actor.fsdp_config, job.rollout
+    trains = replace(trainer(config, model, reference=False), count=1)
+    stays = {
+        "weights": 0 if fsdp.param_offload else trains.certain["weights"],
+        "AdamW": 0 if fsdp.optimizer_offload else trains.certain["AdamW"],
+    }
+    weights = WIDTHS[rollout.dtype] * model.parameters // rollout.tensor_model_parallel_size
+    share = int(rollout.gpu_memory_utilization * gpu)
+    engine = Process("engine", {"weights": weights}, {"KV cache and the rest of its share": max(0, share - weights)})
+    return {"training": [trains], "sampling": [Process("trainer", stays, {}), engine]}

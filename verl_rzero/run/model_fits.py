@@ -1,0 +1,114 @@
+"""Whether the run's model fits the method and this machine: looked at before anything starts."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from verl_rzero.base.display import say
+from verl_rzero.base.errors import refusal
+from verl_rzero.data import anchors
+from verl_rzero.engine import jobs, memory, model_check
+from verl_rzero.engine.memory import GIB, Process, Shape
+from verl_rzero.methods import plan
+from verl_rzero.rules.prompts import RolePrompt, not_asked_for, role_prompts
+from verl_rzero.settings import Settings, machine
+from verl_rzero.tiny_world.shape import SHAPE
+
+LESS = "Smaller hardware.actor_tokens_per_gpu, model.question_tokens or model.answer_tokens take less."
+
+
+def check(settings: Settings, configs: Mapping[str, DictConfig]) -> list[str]:
+    """Print what may be wrong with the model, and return what memory its jobs take, a line or more for each.
+
+    Args:
+        configs: verl's configuration of each role's job.
+
+    Raises:
+        UserError: no run can be made with the model, or none on this machine.
+    """
+    model = memory.shape(SHAPE, None) if settings.model.path is None else given(settings)
+    gpu = machine.gpu_memory_bytes() if settings.hardware.device == "cuda" else None
+    if model is None or (settings.hardware.device == "cuda" and gpu is None):
+        return []
+    elsewhere = "RAY_ADDRESS" in os.environ or settings.hardware.nodes > 1
+    lines = []
+    for role, config in configs.items():
+        if gpu is None:
+            check_bucket(config, model)
+        for what, there, parts in needs(role, config, model, gpu):
+            if not elsewhere:
+                check_fits(what, there, parts, settings.model.name)
+            lines.append(f"{what}: up to {in_gib(sum(part.size for part in parts))} of {in_gib(there)}.")
+            lines += ["  " + in_words(part.name, part.count, part.certain | part.estimated) for part in parts]
+    return lines
+
+
+def given(settings: Settings) -> Shape | None:
+    """Look at a model that somebody brought; its sizes, where they can be known."""
+    path = settings.model.path
+    assert path is not None
+    prompts = asked_first(settings)
+    found = model_check.check(model_check.Asked(path, prompts, jobs.longest(settings)))
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    if found.config is None:
+        say(f"{path} is not on this machine yet: its files, chat template and size could not be looked at.")
+        for prompt in prompts:
+            for warning in not_asked_for(prompt, "\n".join(turn["content"] for turn in prompt.messages)):
+                say(f"warning: {warning}")
+        return None
+    return memory.shape(found.config, found.tensors)
+
+
+def asked_first(settings: Settings) -> list[RolePrompt]:
+    """The prompt of each role that the method has, with the longest human examples that it may show."""
+    roles = [kind.name for kind in plan.method(settings).kinds if kind.trains]
+    human: list[str] = []
+    if settings.anchors.path is not None and settings.anchors.in_prompt:
+        texts = (item.question for item in anchors.load(Path(settings.anchors.path).expanduser()))
+        human = sorted(texts, key=len)[-settings.anchors.in_prompt :]
+    return role_prompts(settings, roles, human)
+
+
+def needs(role: str, config: DictConfig, model: Shape, gpu: int | None) -> Iterator[tuple[str, int, list[Process]]]:
+    """(whose memory at which moment, how much of it there is, who takes it) of a job on this machine, or its GPU."""
+    if gpu is not None:
+        for moment, parts in memory.on_a_gpu(config, model, gpu).items():
+            yield f"Memory of a GPU while the {role} is {moment}", gpu, parts
+    else:
+        yield f"Memory for the {role}'s job", machine.memory_bytes(), memory.on_a_cpu(config, model)
+
+
+def check_fits(what: str, there: int, parts: Sequence[Process], name: str) -> None:
+    """Say where the estimate is more than there is. Raises UserError where the certain part of it is."""
+    least, most = sum(part.at_least for part in parts), sum(part.size for part in parts)
+    if least > there:
+        takes = "; ".join(in_words(part.name, part.count, part.certain) for part in parts if part.certain)
+        why = f"{what}: {in_gib(there)} is there, and {in_gib(least)} the least that it takes ({takes})"
+        raise refusal("model", name, why, "Take a smaller model, or more memory: docs/models.md.")
+    if most > there:
+        say(f"warning: {what}: {in_gib(there)} is there, and it may take {in_gib(most)}. {LESS}")
+
+
+def check_bucket(config: DictConfig, model: Shape) -> None:
+    """Raises UserError where a tensor is larger than what trained weights travel in, on a CPU."""
+    megabytes = config.actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes
+    width = memory.WIDTHS[config.actor_rollout_ref.actor.fsdp_config.model_dtype]
+    needed = -(-width * model.largest // 2**20)
+    if needed > megabytes:
+        key = "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes"
+        why = f"the model's largest tensor has {needed} MiB, and trained weights travel in one piece of that size"
+        raise refusal(f"hardware.verl.{key}", megabytes, why, f"Write hardware.verl.{key}={needed}.")
+
+
+def in_words(name: str, count: int, sizes: Mapping[str, int]) -> str:
+    """A process with what each like it needs: trainer 2 x 3.1 GiB: weights 0.5, AdamW 1.0, ..."""
+    times = f"{count} x " if count > 1 else ""
+    large = [f"{what} {size / GIB:.1f}" for what, size in sizes.items() if size >= 0.05 * GIB]
+    return f"{name} {times}{in_gib(sum(sizes.values()))}" + (f": {', '.join(large)}" if len(large) > 1 else "")
+
+
+def in_gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"
