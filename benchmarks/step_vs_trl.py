@@ -1,11 +1,13 @@
 """One GRPO step on a CPU: this project (verl, Ray, vLLM) beside TRL's GRPOTrainer (Hugging Face generate, 2 threads).
 
     pip install --no-deps --target build/trl trl==1.16.0
-    python benchmarks/step_vs_trl.py <tiny base model> build/trl [--prompts 64] [--rollouts 8] [--tokens 72] [--steps 6]
+    python benchmarks/step_vs_trl.py <base model> build/trl [--prompts 64] [--rollouts 8] [--tokens 72] [--steps 6]
+        [--ask "What is {question}?"] [--trl-dtype float32|bfloat16] [key=value ...]
 
 Both sample from the same model for the same questions, take the same binary reward, keep a reference model for the KL
-loss, and make one optimizer update a step. TRL has a directory of its own, because verl looks for an older one where it
-finds any. The first step is left out on both sides. Run it on a machine that does nothing else.
+loss (--kl 0: neither does), and make one optimizer update a step. key=value are settings of ours. TRL has a directory
+of its own, because verl looks for an older one where it finds any. The first step is left out on both sides. Run it on
+a machine that does nothing else.
 """
 
 import argparse
@@ -28,23 +30,32 @@ from verl_rzero.rules.prompts import solver_messages
 from verl_rzero.tiny_world import truth
 
 
+PARTS = ("rollout", "store", "reference", "old_log_prob", "advantage", "update", "weight_sync")
+
+
 def questions(n: int) -> list[str]:
     rng = random.Random(0)
     return ["+".join(map(str, rng.sample(range(1, 10), rng.randint(3, 8)))) for _ in range(n)]
 
 
+def asked_for(args: argparse.Namespace) -> settings.Settings:
+    """Our settings of the step."""
+    words = [
+        f"solver.steps={args.steps}",
+        f"solver.batch_size={args.prompts}",
+        f"solver.minibatch_size={args.prompts}",
+        f"solver.rollouts={args.rollouts}",
+        f"solver.kl={args.kl}",
+        f"model.answer_tokens={args.tokens}",
+        "logger=[console]",
+        *([f"prompts.solver_user='{args.ask}'"] if args.ask else []),
+    ]
+    return settings.load([*words, *args.settings])
+
+
 def ours(args: argparse.Namespace, directory: Path) -> list[dict[str, float]]:
     """Our records of the steps, from a job in a process of its own."""
-    asked = settings.load(
-        [
-            f"solver.steps={args.steps}",
-            f"solver.batch_size={args.prompts}",
-            f"solver.minibatch_size={args.prompts}",
-            f"solver.rollouts={args.rollouts}",
-            f"model.answer_tokens={args.tokens}",
-            "logger=[console]",
-        ]
-    )
+    asked = asked_for(args)
     rows = [
         records.SolverRow(
             "tiny",
@@ -66,10 +77,13 @@ def ours(args: argparse.Namespace, directory: Path) -> list[dict[str, float]]:
 
 def our_job(model: str, directory: Path) -> None:
     from verl_rzero.engine import grpo
+    from verl_rzero.engine.batch_rewards import MatchesLabel
+    from verl_rzero.engine.samplers import WholeBatch
 
     asked = settings.read(directory / "settings.yaml")
     train_file = directory / "train.parquet"
-    grpo.run(jobs.verl_config(asked, "solver", model=model, train_file=train_file, stage_dir=directory))
+    config = jobs.verl_config(asked, "solver", model=model, train_file=train_file, stage_dir=directory)
+    grpo.run(config, WholeBatch(asked.solver.rollouts), MatchesLabel())
 
 
 def trl(args: argparse.Namespace, directory: Path) -> list[float]:
@@ -94,7 +108,7 @@ def trl(args: argparse.Namespace, directory: Path) -> list[float]:
         texts = [completion[0]["content"] for completion in completions]
         return [float(last_boxed(text) == right) for text, right in zip(texts, answer, strict=True)]
 
-    asked = settings.load([])
+    asked = asked_for(args)
     data = [
         {"prompt": solver_messages(asked.prompts, question), "answer": truth(question)}
         for question in questions(args.prompts)
@@ -102,12 +116,12 @@ def trl(args: argparse.Namespace, directory: Path) -> list[float]:
     config = GRPOConfig(
         output_dir=str(directory),
         use_cpu=True,
-        bf16=False,
+        bf16=args.trl_dtype == "bfloat16",
         per_device_train_batch_size=args.prompts * args.rollouts,
         num_generations=args.rollouts,
         max_completion_length=args.tokens,
         learning_rate=1e-4,
-        beta=0.1,
+        beta=args.kl,
         max_steps=args.steps,
         save_strategy="no",
         report_to="none",
@@ -134,21 +148,30 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=72)
     parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--kl", type=float, default=0.1)
+    parser.add_argument("--ask", help="the Solver's prompt, {question} in it")
+    parser.add_argument("--trl-dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--only", choices=("trl", "ours"))
     parser.add_argument("--job", type=Path)
+    parser.add_argument("settings", nargs="*", metavar="key=value")
     args = parser.parse_args()
     if args.job:
         our_job(args.model, args.job)
         return
-    with tempfile.TemporaryDirectory() as directory:
-        mine = ours(args, Path(directory))[1:]
-    with tempfile.TemporaryDirectory() as directory:
-        theirs = trl(args, Path(directory))[1:]
-    step, plain = statistics.median(row["seconds"] for row in mine), statistics.median(theirs)
-    print(f"\n{args.prompts} prompts x {args.rollouts} answers of at most {args.tokens} tokens; median of the steps:")
-    print(f"TRL        {plain:6.2f} s a step")
-    print(f"verl_rzero {step:6.2f} s a step, {plain / step:.2f} times as fast")
-    for part in ("rollout", "reference", "old_log_prob", "update", "weight_sync"):
-        print(f"  {part:<12} {statistics.median(row[f'seconds_{part}'] for row in mine):6.2f} s")
+    print(f"{args.prompts} prompts x {args.rollouts} answers of at most {args.tokens} tokens; median of the steps:")
+    if args.only != "ours":
+        with tempfile.TemporaryDirectory() as directory:
+            plain = statistics.median(trl(args, Path(directory))[1:])
+        print(f"TRL        {plain:6.2f} s a step in {args.trl_dtype}", flush=True)
+    if args.only != "trl":
+        with tempfile.TemporaryDirectory() as directory:
+            mine = ours(args, Path(directory))[1:]
+        step = statistics.median(row["seconds"] for row in mine)
+        ratio = "" if args.only else f", {step / plain:.2f} of TRL's time"
+        print(f"verl_rzero {step:6.2f} s a step{ratio}")
+        for part in PARTS:
+            if f"seconds_{part}" in mine[0]:
+                print(f"  {part:<12} {statistics.median(row[f'seconds_{part}'] for row in mine):6.2f} s")
 
 
 if __name__ == "__main__":

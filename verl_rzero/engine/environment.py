@@ -20,7 +20,6 @@ COMMON = {
 }
 CPU = {
     "VERL_PLATFORM": "cpu",
-    "VERL_ENGINE_DEVICE": "cuda",  # verl registers its FSDP engine for cuda and npu; the class takes any device
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # two engines and a trainer share the cores: let the scheduler place them
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # vLLM's worker inside its engine process, one process less to start

@@ -66,7 +66,6 @@ def start_ray(ray_init: Any, env_vars: dict[str, str]) -> None:
 
 FORWARDED = (
     "VERL_PLATFORM",
-    "VERL_ENGINE_DEVICE",
     "VERL_LOGGING_LEVEL",
     "VLLM_CPU_KVCACHE_SPACE",
     "TORCHDYNAMO_DISABLE",

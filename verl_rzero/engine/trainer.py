@@ -49,6 +49,7 @@ METRIC_NAMES = {
     "timing_s/penalty": "seconds_penalty",
     "timing_s/old_log_prob": "seconds_old_log_prob",
     "timing_s/ref": "seconds_reference",
+    "timing_s/adv": "seconds_advantage",
     "timing_s/update_actor": "seconds_update",
     "timing_s/update_weights": "seconds_weight_sync",
 }

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from verl.single_controller.base.decorator import Dispatch, register
+from verl.utils.device import get_device_name
 from verl.utils.fs import copy_to_local
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
@@ -48,6 +49,13 @@ def run_socket(zmq_handle: str) -> str:
     return start + sync_name(job_id) + end
 
 
+def register_cpu_engine() -> None:
+    """Put our training engine for CPUs into verl's registry."""
+    from verl_rzero.engine.cpu import training
+
+    training.register()
+
+
 def self_play_worker(reference: str | None) -> type[ActorRolloutRefWorker]:
     """verl's worker class; its reference weights come from the Hugging Face directory or hub name `reference`, or from
     the model that is trained, at its start.
@@ -56,6 +64,8 @@ def self_play_worker(reference: str | None) -> type[ActorRolloutRefWorker]:
     class SelfPlayWorker(ActorRolloutRefWorker):
         @register(dispatch_mode=Dispatch.ONE_TO_ALL)
         def init_model(self) -> None:
+            if get_device_name() == "cpu":
+                register_cpu_engine()
             super().init_model()
             rollout: Any = self.rollout
             rollout.zmq_handle = run_socket(rollout.zmq_handle)

@@ -87,8 +87,12 @@ def main(config_file: str) -> None:
     """Train; verl writes the model below `trainer.default_local_dir`."""
     from verl.trainer.sft_trainer import run_sft
 
+    from verl_rzero.engine.cpu import training
+
     config = OmegaConf.load(config_file)
     OmegaConf.resolve(config)
+    if config.trainer.device == "cpu":
+        training.register()
     run_sft(config)
 
 

@@ -1,0 +1,72 @@
+"""verl's FSDP2 engine for language models, as a CPU wants it: logits of the tokens that are learned, and no others.
+
+A language model's vocabulary is a fifth of SmolLM2's work and nearly all of its memory; of a prompt's tokens no
+log-probability is ever read. The engine stands in verl's registry for the device "cpu", for which verl has none.
+"""
+
+import inspect
+from functools import cached_property
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from verl.workers.engine import EngineRegistry
+from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
+
+
+def register() -> None:
+    """Make verl take this engine on a CPU. Idempotent."""
+    registered = EngineRegistry._engines.get("language_model", {})
+    if "cpu" not in registered.get("fsdp2", {}):
+        EngineRegistry.register(model_type="language_model", backend=["fsdp2"], device=["cpu"])(CPUEngine)
+
+
+class CPUEngine(FSDPEngineWithLMHead):
+    """verl's engine; models whose forward has no `logits_to_keep` get logits of every token, as in verl."""
+
+    @cached_property
+    def _can_keep_logits(self) -> bool:
+        return "logits_to_keep" in inspect.signature(self.module.forward).parameters
+
+    def prepare_model_inputs(self, micro_batch: TensorDict) -> tuple[dict[str, Any], dict[str, Any]]:
+        inputs, arguments = super().prepare_model_inputs(micro_batch)
+        kept = learned_positions(micro_batch) if self._can_keep_logits else None
+        if kept is not None:
+            inputs["logits_to_keep"] = arguments["kept"] = kept
+            for name in ("input_ids_rmpad_rolled", "temperature_rmpad"):
+                arguments[name] = arguments[name][kept]
+        return inputs, arguments
+
+    def prepare_model_outputs(
+        self, output: Any, output_args: dict[str, Any], micro_batch: TensorDict, logits_processor_func: Any
+    ) -> dict[str, Any]:
+        kept = output_args.get("kept")
+        if kept is None:
+            return dict(super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func))
+        whole = micro_batch["input_ids"]
+        learned = micro_batch.copy()
+        learned["input_ids"] = torch.nested.nested_tensor_from_jagged(
+            whole.values()[kept], micro_batch["responses"].offsets()
+        )
+        found = super().prepare_model_outputs(output, output_args, learned, logits_processor_func)
+        return {name: _spread(values, kept, whole) for name, values in found.items()}
+
+
+def learned_positions(micro_batch: TensorDict) -> torch.Tensor | None:
+    """Where in the packed row the tokens stand whose next token is a response's: int64[response tokens].
+
+    None without prompts and responses (supervised fine-tuning), where all are needed.
+    """
+    if "prompts" not in micro_batch or "responses" not in micro_batch:
+        return None
+    ends, lengths = micro_batch["input_ids"].offsets()[1:], micro_batch["responses"].offsets().diff()
+    first = ends - lengths - 1
+    within = torch.arange(int(lengths.sum())) - torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
+    return torch.repeat_interleave(first, lengths) + within
+
+
+def _spread(values: torch.Tensor, kept: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+    """Values of the kept positions as a jagged tensor of all of them, 0 elsewhere."""
+    flat = values.values()
+    everywhere = flat.new_zeros(whole.values().shape[0]).index_copy(0, kept, flat)
+    return torch.nested.nested_tensor_from_jagged(everywhere, whole.offsets())
