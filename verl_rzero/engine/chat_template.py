@@ -40,7 +40,7 @@ def check_prompt(tokenizer: Any, prompt: RolePrompt, path: str) -> Iterator[str]
     yield from not_asked_for(prompt, text)
     first = prompt.messages[0]
     if first["role"] != "system" and (added := added_text(text, first["content"])):
-        yield f'with {prompt.system_key}=null the chat template of {path} writes a text of its own: "{added}".'
+        yield f'with {prompt.system_key}=null the chat template of {path} writes a text of its own: "{added:.100}".'
     if re.search(r"<think(ing)?>\s*$", text):
         tokens = "model.question_tokens" if prompt.role == "challenger" else "model.answer_tokens"
         yield (

@@ -109,36 +109,34 @@ def logits(model: Shape, tokens: int, width: int) -> int:
     return COPIES_OF_LOGITS * tokens * width * model.vocabulary
 
 
-def micro_batch_tokens(config: DictConfig) -> int:
-    """The most tokens that a trainer takes at once: the budget, or all of an update's where those are fewer."""
-    job, ranks = config.actor_rollout_ref, config.trainer.n_gpus_per_node * config.trainer.nnodes
-    sequences = -(-job.actor.ppo_mini_batch_size * job.rollout.n // ranks)
-    longest = config.data.max_prompt_length + config.data.max_response_length
-    return int(min(job.actor.ppo_max_token_len_per_gpu, sequences * longest))
-
-
-def trainer(config: DictConfig, model: Shape, reference: bool) -> Process:
-    """What trains: its share of the state, and a micro-batch.
-
-    Args:
-        reference: whether the KL loss's reference lies in the same memory; on GPUs verl keeps it in the host's.
+def micro_batch_tokens(config: DictConfig) -> tuple[int, int]:
+    """The most tokens that a trainer takes at once, the budget or all of an update's where those are fewer; and of how
+    many it needs logits: on a CPU of responses only (`cpu/training.py`).
     """
-    job, ranks = config.actor_rollout_ref, config.trainer.n_gpus_per_node * config.trainer.nnodes
+    job, longest = config.actor_rollout_ref, config.data.max_response_length
+    sequences = -(-job.actor.ppo_mini_batch_size * job.rollout.n // _ranks(config))
+    tokens = min(job.actor.ppo_max_token_len_per_gpu, sequences * (config.data.max_prompt_length + longest))
+    return int(tokens), int(min(tokens, sequences * longest) if config.trainer.device == "cpu" else tokens)
+
+
+def trainer(config: DictConfig, model: Shape) -> Process:
+    """What trains: its share of the state, and a micro-batch. On GPUs verl keeps the reference in the host's memory."""
+    job = config.actor_rollout_ref
     fsdp = job.actor.fsdp_config
-    state = training_state(-(-model.parameters // ranks), WIDTHS[fsdp.model_dtype])
-    if reference and job.actor.use_kl_loss:
+    state = training_state(-(-model.parameters // _ranks(config)), WIDTHS[fsdp.model_dtype])
+    if job.actor.use_kl_loss and config.trainer.device == "cpu":
         state["reference model"] = state["weights"]
-    tokens, width = micro_batch_tokens(config), WIDTHS[fsdp.dtype]
+    (tokens, scored), width = micro_batch_tokens(config), WIDTHS[fsdp.dtype]
     batch = {
         f"activations of {tokens:,} tokens": activations(model, tokens, width, job.model.enable_gradient_checkpointing),
-        "their logits": logits(model, tokens, width),
+        f"logits of {scored:,}": logits(model, scored, width),
     }
     return Process("trainer", state, batch, config.trainer.n_gpus_per_node)
 
 
 def on_a_cpu(config: DictConfig, model: Shape) -> list[Process]:
     """Everything that a job starts on a machine without GPUs."""
-    trains = trainer(config, model, reference=True)
+    trains = trainer(config, model)
     trains.estimated["process"] = TRAINER_BASE
     found = [trains, _cpu_engine("engine", config.actor_rollout_ref.rollout, model, trains.count)]
     served = config.reward.reward_model
@@ -163,7 +161,7 @@ def on_a_gpu(config: DictConfig, model: Shape, gpu: int) -> dict[str, list[Proce
     """
     job = config.actor_rollout_ref
     fsdp, rollout = job.actor.fsdp_config, job.rollout
-    trains = replace(trainer(config, model, reference=False), count=1)
+    trains = replace(trainer(config, model), count=1)
     stays = {
         "weights": 0 if fsdp.param_offload else trains.certain["weights"],
         "AdamW": 0 if fsdp.optimizer_offload else trains.certain["AdamW"],
@@ -172,3 +170,7 @@ def on_a_gpu(config: DictConfig, model: Shape, gpu: int) -> dict[str, list[Proce
     share = int(rollout.gpu_memory_utilization * gpu)
     engine = Process("engine", {"weights": weights}, {"KV cache and the rest of its share": max(0, share - weights)})
     return {"training": [trains], "sampling": [Process("trainer", stays, {}), engine]}
+
+
+def _ranks(config: DictConfig) -> int:
+    return int(config.trainer.n_gpus_per_node * config.trainer.nnodes)

@@ -38,9 +38,10 @@ def check(settings: Settings, configs: Mapping[str, DictConfig]) -> list[str]:
         if gpu is None:
             check_bucket(config, model)
         for what, there, parts in needs(role, config, model, gpu):
+            most = in_gib(sum(part.size for part in parts))
             if not elsewhere:
                 check_fits(what, there, parts, settings.model.name)
-            lines.append(f"{what}: up to {in_gib(sum(part.size for part in parts))} of {in_gib(there)}.")
+            lines.append(f"{what}: up to {most}." if elsewhere else f"{what}: up to {most} of {in_gib(there)}.")
             lines += ["  " + in_words(part.name, part.count, part.certain | part.estimated) for part in parts]
     return lines
 
