@@ -148,6 +148,7 @@ def test_the_token_behind_the_assistants_words_ends_a_turn(template, end):
         (CHATML, "<|im_end|>", {IM_END}),
         (CHATML, "<|im_end|>", {IM_END, ENDOFTEXT}),  # Qwen3-4B, and the first Qwen3-4B-Base
         (CHATML, "<|endoftext|>", {ENDOFTEXT, IM_END}),  # Llama's and Gemma's way: generation_config.json has it
+        ("<|endoftext|> " + CHATML, "<|endoftext|>", {ENDOFTEXT, IM_END}),  # Phi-4's way: its texts begin with it too
         (INST, "</s>", {EOS}),
         (ENDS_BEFORE_THE_NEXT, "<|im_end|>", {IM_END}),
         (NO_ENDS, "<|endoftext|>", {ENDOFTEXT}),
