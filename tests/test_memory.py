@@ -81,6 +81,13 @@ def test_activations():
     assert memory.activations(shape(SMOLLM2), 1000, 2, checkpointing=True) == 1000 * (30 * 576 + 12_288) * 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "width"), [("bf16", 2), ("float16", 2), ("fp32", 4), ("float32", 4), (None, 4), ("auto", 4)]
+)
+def test_bytes_of_a_number(kind, width):
+    assert memory.width_of(kind) == width
+
+
 def test_logits():
     # 1,000 tokens x 49,152 scores x 4 bytes, three times.
     assert memory.logits(shape(SMOLLM2), 1000, 4) == 589_824_000

@@ -28,9 +28,6 @@ TRAINER_BASE, ENGINE_BASE, SERVER_BASE, OTHERS_BASE = (round(gib * GIB) for gib 
 store together. Measured with `benchmarks/memory.py`.
 """
 
-WIDTHS = {"fp32": 4, "float32": 4, "bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2}
-"""Bytes of a number, by verl's names of types."""
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -65,6 +62,11 @@ class Process:
     def at_least(self) -> int:
         """The certain part of it."""
         return self.count * sum(self.certain.values())
+
+
+def width_of(kind: str | None) -> int:
+    """Bytes of a number of one of verl's and vLLM's types, as bf16 or float32: 4 for those that it doesn't know."""
+    return 2 if kind in ("bf16", "bfloat16", "fp16", "float16", "half") else 4
 
 
 def shape(config: Mapping[str, Any], tensors: Mapping[str, int] | None) -> Shape | None:
@@ -123,10 +125,10 @@ def trainer(config: DictConfig, model: Shape) -> Process:
     """What trains: its share of the state, and a micro-batch. On GPUs verl keeps the reference in the host's memory."""
     job = config.actor_rollout_ref
     fsdp = job.actor.fsdp_config
-    state = training_state(-(-model.parameters // _ranks(config)), WIDTHS[fsdp.model_dtype])
+    state = training_state(-(-model.parameters // _ranks(config)), width_of(fsdp.model_dtype))
     if job.actor.use_kl_loss and config.trainer.device == "cpu":
         state["reference model"] = state["weights"]
-    (tokens, scored), width = micro_batch_tokens(config), WIDTHS[fsdp.dtype]
+    (tokens, scored), width = micro_batch_tokens(config), width_of(fsdp.dtype)
     batch = {
         f"activations of {tokens:,} tokens": activations(model, tokens, width, job.model.enable_gradient_checkpointing),
         f"logits of {scored:,}": logits(model, scored, width),
@@ -151,7 +153,7 @@ def _cpu_engine(name: str, rollout: DictConfig, model: Shape, count: int) -> Pro
         "sampler": SAMPLER_BYTES * rollout.max_num_seqs * model.vocabulary,
         "process and its server": ENGINE_BASE + SERVER_BASE,
     }
-    return Process(name, {"weights": WIDTHS[rollout.dtype] * model.parameters}, estimated, count)
+    return Process(name, {"weights": width_of(rollout.dtype) * model.parameters}, estimated, count)
 
 
 def on_a_gpu(config: DictConfig, model: Shape, gpu: int) -> dict[str, list[Process]]:
@@ -166,7 +168,7 @@ def on_a_gpu(config: DictConfig, model: Shape, gpu: int) -> dict[str, list[Proce
         "weights": 0 if fsdp.param_offload else trains.certain["weights"],
         "AdamW": 0 if fsdp.optimizer_offload else trains.certain["AdamW"],
     }
-    weights = WIDTHS[rollout.dtype] * model.parameters // rollout.tensor_model_parallel_size
+    weights = width_of(rollout.dtype) * model.parameters // rollout.tensor_model_parallel_size
     share = int(rollout.gpu_memory_utilization * gpu)
     engine = Process("engine", {"weights": weights}, {"KV cache and the rest of its share": max(0, share - weights)})
     return {"training": [trains], "sampling": [Process("trainer", stays, {}), engine]}

@@ -96,7 +96,7 @@ def check_fits(what: str, there: int, parts: Sequence[Process], name: str) -> No
 def check_bucket(config: DictConfig, model: Shape) -> None:
     """Raises UserError where a tensor is larger than what trained weights travel in, on a CPU."""
     megabytes = config.actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes
-    width = memory.WIDTHS[config.actor_rollout_ref.actor.fsdp_config.model_dtype]
+    width = memory.width_of(config.actor_rollout_ref.actor.fsdp_config.model_dtype)
     needed = -(-width * model.largest // 2**20)
     if needed > megabytes:
         key = "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes"
