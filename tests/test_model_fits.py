@@ -84,10 +84,14 @@ def test_human_examples_count_as_part_of_the_challengers_prompt(model, tmp_path)
     path = tmp_path / "people.jsonl"
     rows = [{"question": "1+2+3+" * n, "answer": "1"} for n in (1, 6, 5)]
     path.write_text("\n".join(map(json.dumps, rows)))
-    asked = given(model, f"anchors.path={path}", "anchors.in_prompt=2")
-    # The two longest have 36 + 30 tokens, and the prompt may have 40.
-    with pytest.raises(UserError, match="model.prompt_tokens=40: the challenger's prompt has "):
+    # Questions of 6, 36 and 30 tokens. A prompt that shows the two longest has 66 and those around them: <unk> for what
+    # people wrote before, <question>, <unk>, </question>, \n\n for each, <|ask|> and the template's <|answer|>.
+    asked = given(model, f"anchors.path={path}", "anchors.in_prompt=2", "model.prompt_tokens=60")
+    with pytest.raises(UserError, match="model.prompt_tokens=60: the challenger's prompt has ") as error:
         model_fits.check(asked, {})
+    needed = int(str(error.value).partition("prompt has ")[2].split()[0])
+    assert 66 < needed < 90
+    model_fits.check(given(model, f"anchors.path={path}", "anchors.in_prompt=2", f"model.prompt_tokens={needed}"), {})
 
 
 def test_more_than_the_machine_has_is_refused_where_certain_and_else_warned_of(capsys):
