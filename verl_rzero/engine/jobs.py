@@ -11,11 +11,18 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from verl_rzero.engine import verl_tree
-from verl_rzero.settings import Challenger, Settings, Solver
+from verl_rzero.engine import model_check, verl_tree
+from verl_rzero.engine.memory import Shape
+from verl_rzero.settings import Challenger, Hardware, Settings, Solver, machine
 
 OUR_LOGGERS = ("tensorboard", "wandb")
 VERL_METRICS = "verl_metrics.jsonl"
+
+GAINS_BY_BFLOAT16 = 256
+"""Hidden size from which on matrices of bfloat16 are multiplied faster on a CPU than it costs to round them."""
+
+LOGITS_BYTES = 2**28
+"""Of a micro-batch on a CPU, in float32. Larger pieces of memory are taken from the system anew each time."""
 
 
 def verl_config(
@@ -27,6 +34,7 @@ def verl_config(
     stage_dir: Path | str,
     solver: Path | str | None = None,
     base: Path | str | None = None,
+    shape: Shape | None = None,
 ) -> DictConfig:
     """verl's whole configuration of one job.
 
@@ -37,6 +45,7 @@ def verl_config(
         solver: directory of the frozen Solver that votes (Challenger only).
         base: the run's base model, the reference of the KL loss where the role's setting says so.
         stage_dir: where the job writes.
+        shape: the model's sizes, where it isn't there to be looked at yet.
 
     Raises:
         UserError: a key under `*.verl` that verl does not have, or a value of another type.
@@ -49,7 +58,7 @@ def verl_config(
         _challenger(settings, solver) if role == "challenger" else _solver(settings),
     ]
     if settings.hardware.device == "cpu":
-        ours.append(_cpu(settings, role))
+        ours.append(_cpu(settings, role, model_check.shape(model) or shape))
     with open_dict(config):
         for part in ours:
             config.merge_with(part)
@@ -200,12 +209,13 @@ def _solver(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _cpu(settings: Settings, role: str) -> dict[str, Any]:
-    """What a small CPU machine needs: no sleep mode, float32, as few helper processes as possible
+def _cpu(settings: Settings, role: str, model: Shape | None) -> dict[str, Any]:
+    """What a small CPU machine needs: no sleep mode, as few helper processes as possible, and sizes by the model
     (docs/performance.md).
     """
+    dtype = cpu_dtype(settings.hardware, model)
     engine = {
-        "dtype": "float32",
+        "dtype": dtype,
         "enforce_eager": True,
         "enable_sleep_mode": False,
         "free_cache_engine": False,
@@ -215,20 +225,26 @@ def _cpu(settings: Settings, role: str) -> dict[str, Any]:
     }
     worker = {"distributed_executor_backend": "uni"}
     extension = {"worker_extension_cls": "verl_rzero.engine.cpu.vllm_cpu.CPUWorkerExtension"}
-    float32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
-    fsdp = {"dtype": "float32", "use_torch_compile": False, "mixed_precision": float32}
+    short = "bf16" if dtype == "bfloat16" else "fp32"
+    precision = {"param_dtype": short, "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
+    fsdp = {"model_dtype": "fp32", "dtype": dtype, "use_torch_compile": False, "mixed_precision": precision}
     slots = settings.hardware.gpus_per_node + (settings.hardware.solver_gpus if role == "challenger" else 0)
     config: dict[str, Any] = {
-        "algorithm": {"rollout_correction": {"bypass_mode": True}},  # both sides are float32 here; saves a forward pass
+        "algorithm": {"rollout_correction": {"bypass_mode": True}},  # both sides compute alike; saves a forward pass
         "actor_rollout_ref": {
             "model": {"override_config": {"attn_implementation": "packed_sdpa"}},
-            "actor": {"use_torch_compile": False, "fsdp_config": fsdp},
-            "ref": {"fsdp_config": fsdp},
+            "actor": {
+                "use_torch_compile": False,
+                "fsdp_config": fsdp,
+                "optim": {"override_optimizer_config": {"fused": True}},
+                "ppo_max_token_len_per_gpu": micro_batch_tokens(settings, role, model),
+            },
+            "ref": {"fsdp_config": {**fsdp, "model_dtype": short}},
             "rollout": {
                 **engine,
                 "engine_kwargs": {"vllm": {**worker, **extension}},
                 "agent": {"num_workers": 1},
-                "checkpoint_engine": {"update_weights_bucket_megabytes": 64},
+                "checkpoint_engine": {"update_weights_bucket_megabytes": bucket_megabytes(model)},
             },
         },
         "reward": {"num_workers": 1},
@@ -238,6 +254,29 @@ def _cpu(settings: Settings, role: str) -> dict[str, Any]:
     if role == "challenger":
         config["reward"]["reward_model"] = {"rollout": {**engine, "engine_kwargs": {"vllm": {**worker}}}}
     return config
+
+
+def cpu_dtype(hardware: Hardware, model: Shape | None) -> str:
+    """What models compute in on a CPU: as the setting says, or by the processor and the model's width."""
+    if hardware.cpu_dtype != "auto":
+        return hardware.cpu_dtype
+    wide = model is not None and model.hidden >= GAINS_BY_BFLOAT16
+    return "bfloat16" if wide and machine.computes_bfloat16() else "float32"
+
+
+def micro_batch_tokens(settings: Settings, role: str, model: Shape | None) -> int:
+    """Tokens that a CPU trains on at once: the setting, or as many as have LOGITS_BYTES of logits; a sequence at
+    least.
+    """
+    tokens = settings.hardware.actor_tokens_per_gpu
+    if model is not None:
+        tokens = min(tokens, LOGITS_BYTES // (4 * model.vocabulary))
+    return max(tokens, sum(_lengths(settings, role)))
+
+
+def bucket_megabytes(model: Shape | None) -> int:
+    """Size of the pieces in which trained weights travel to an engine on a CPU: the largest tensor must fit."""
+    return max(64, -(-4 * model.largest // 2**20) if model is not None else 0)
 
 
 def longest(settings: Settings) -> int:
