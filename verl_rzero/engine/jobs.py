@@ -11,18 +11,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from verl_rzero.engine import model_check, verl_tree
+from verl_rzero.engine import model_check, on_cpu, verl_tree
+from verl_rzero.engine.lengths import lengths, longest
 from verl_rzero.engine.memory import Shape
-from verl_rzero.settings import Challenger, Hardware, Settings, Solver, machine
+from verl_rzero.settings import Challenger, Settings, Solver
 
 OUR_LOGGERS = ("tensorboard", "wandb")
 VERL_METRICS = "verl_metrics.jsonl"
-
-GAINS_BY_BFLOAT16 = 256
-"""Hidden size from which on matrices of bfloat16 are multiplied faster on a CPU than it costs to round them."""
-
-LOGITS_BYTES = 2**28
-"""Of a micro-batch on a CPU, in float32. Larger pieces of memory are taken from the system anew each time."""
 
 
 def verl_config(
@@ -58,7 +53,7 @@ def verl_config(
         _challenger(settings, solver) if role == "challenger" else _solver(settings),
     ]
     if settings.hardware.device == "cpu":
-        ours.append(_cpu(settings, role, model_check.shape(model) or shape))
+        ours.append(on_cpu.verl_values(settings, role, model_check.shape(model) or shape))
     with open_dict(config):
         for part in ours:
             config.merge_with(part)
@@ -73,7 +68,7 @@ def _common(
 ) -> dict[str, Any]:
     """What both jobs say: GRPO on verl's FSDP2 engine, vLLM rollouts, a checkpoint at the end."""
     hardware, role = settings.hardware, "challenger" if isinstance(job, Challenger) else "solver"
-    prompt, response = _lengths(settings, role)
+    prompt, response = lengths(settings, role)
     return {
         "algorithm": {"adv_estimator": "grpo", "norm_adv_by_std_in_grpo": True, "use_kl_in_reward": False},
         "data": {
@@ -209,81 +204,6 @@ def _solver(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _cpu(settings: Settings, role: str, model: Shape | None) -> dict[str, Any]:
-    """What a small CPU machine needs: no sleep mode, as few helper processes as possible, and sizes by the model
-    (docs/performance.md).
-    """
-    dtype = cpu_dtype(settings.hardware, model)
-    engine = {
-        "dtype": dtype,
-        "enforce_eager": True,
-        "enable_sleep_mode": False,
-        "free_cache_engine": False,
-        "max_num_seqs": 256,
-        "enable_chunked_prefill": False,  # vLLM cannot rewind a CPU generator when a seeded request is cut in two
-        "max_num_batched_tokens": max(2048, longest(settings)),
-    }
-    worker = {"distributed_executor_backend": "uni"}
-    extension = {"worker_extension_cls": "verl_rzero.engine.cpu.vllm_cpu.CPUWorkerExtension"}
-    short = "bf16" if dtype == "bfloat16" else "fp32"
-    precision = {"param_dtype": short, "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
-    fsdp = {"model_dtype": "fp32", "dtype": dtype, "use_torch_compile": False, "mixed_precision": precision}
-    slots = settings.hardware.gpus_per_node + (settings.hardware.solver_gpus if role == "challenger" else 0)
-    config: dict[str, Any] = {
-        "algorithm": {"rollout_correction": {"bypass_mode": True}},  # both sides compute alike; saves a forward pass
-        "actor_rollout_ref": {
-            "model": {"override_config": {"attn_implementation": "packed_sdpa"}},
-            "actor": {
-                "use_torch_compile": False,
-                "fsdp_config": fsdp,
-                "optim": {"override_optimizer_config": {"fused": True}},
-                "ppo_max_token_len_per_gpu": micro_batch_tokens(settings, role, model),
-            },
-            "ref": {"fsdp_config": {**fsdp, "model_dtype": short}},
-            "rollout": {
-                **engine,
-                "engine_kwargs": {"vllm": {**worker, **extension}},
-                "agent": {"num_workers": 1},
-                "checkpoint_engine": {"update_weights_bucket_megabytes": bucket_megabytes(model)},
-            },
-        },
-        "reward": {"num_workers": 1},
-        "transfer_queue": {"backend": {"SimpleStorage": {"num_data_storage_units": 1}}},
-        "ray_kwargs": {"ray_init": {"num_cpus": 16, "num_gpus": slots, "include_dashboard": False}},
-    }
-    if role == "challenger":
-        config["reward"]["reward_model"] = {"rollout": {**engine, "engine_kwargs": {"vllm": {**worker}}}}
-    return config
-
-
-def cpu_dtype(hardware: Hardware, model: Shape | None) -> str:
-    """What models compute in on a CPU: as the setting says, or by the processor and the model's width."""
-    if hardware.cpu_dtype != "auto":
-        return hardware.cpu_dtype
-    wide = model is not None and model.hidden >= GAINS_BY_BFLOAT16
-    return "bfloat16" if wide and machine.computes_bfloat16() else "float32"
-
-
-def micro_batch_tokens(settings: Settings, role: str, model: Shape | None) -> int:
-    """Tokens that a CPU trains on at once: the setting, or as many as have LOGITS_BYTES of logits; a sequence at
-    least.
-    """
-    tokens = settings.hardware.actor_tokens_per_gpu
-    if model is not None:
-        tokens = min(tokens, LOGITS_BYTES // (4 * model.vocabulary))
-    return max(tokens, sum(_lengths(settings, role)))
-
-
-def bucket_megabytes(model: Shape | None) -> int:
-    """Size of the pieces in which trained weights travel to an engine on a CPU: the largest tensor must fit."""
-    return max(64, -(-4 * model.largest // 2**20) if model is not None else 0)
-
-
-def longest(settings: Settings) -> int:
-    """Longest sequence of any engine, in tokens: a question in a prompt, and its answer."""
-    return settings.model.prompt_tokens + settings.model.question_tokens + settings.model.answer_tokens
-
-
 def _attention() -> str:
     """What a trained model attends with on a GPU. By itself verl asks for flash-attn, and fails where there is none."""
     return "flash_attention_2" if importlib.util.find_spec("flash_attn") else "sdpa"
@@ -291,11 +211,3 @@ def _attention() -> str:
 
 def _manager(module: str, name: str) -> dict[str, Any]:
     return {"source": "importlib", "name": name, "module": {"path": f"pkg://{module}", "name": name}}
-
-
-def _lengths(settings: Settings, role: str) -> tuple[int, int]:
-    """Longest prompt and response in tokens; a Solver prompt holds a question."""
-    model = settings.model
-    if role == "challenger":
-        return model.prompt_tokens, model.question_tokens
-    return model.prompt_tokens + model.question_tokens, model.answer_tokens
