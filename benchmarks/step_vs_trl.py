@@ -29,7 +29,6 @@ from verl_rzero.rules.answers import last_boxed
 from verl_rzero.rules.prompts import solver_messages
 from verl_rzero.tiny_world import truth
 
-
 PARTS = ("rollout", "store", "reference", "old_log_prob", "advantage", "update", "weight_sync")
 
 
@@ -154,7 +153,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("trl", "ours"))
     parser.add_argument("--job", type=Path)
     parser.add_argument("settings", nargs="*", metavar="key=value")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if args.job:
         our_job(args.model, args.job)
         return

@@ -23,7 +23,7 @@ if "VERL_RZERO_BATCHES" not in os.environ:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
-        assert "30 passed" in done.stdout
+        assert "33 passed" in done.stdout
 
 else:
     import copy
@@ -179,8 +179,18 @@ else:
         asked = settings.load([f"{role}.rollouts={n}", *overrides])
         return OmegaConf.create(jobs.verl_config(asked, role, model="m", solver="s", train_file="t", stage_dir="d"))
 
-    def manager(servers, workers, n: int, sampler=None, role: str = "solver") -> BatchRollouts:
-        return BatchRollouts(config(role, n), Tokens(), servers, workers, sampler or WholeBatch(n))
+    class Leaves:
+        """A batch's reward that leaves its rows' as they are."""
+
+        reads: tuple[str, ...] = ()
+
+        def __call__(self, rows, step):
+            return Judged(None, {})
+
+    def manager(servers, workers, n: int, sampler=None, batch_reward=None) -> BatchRollouts:
+        return BatchRollouts(
+            config("solver", n), Tokens(), servers, workers, sampler or WholeBatch(n), batch_reward or Leaves()
+        )
 
     def filled(made: BatchRollouts, batch) -> None:
         made.generate_sequences(batch)
@@ -197,13 +207,15 @@ else:
     """Of three prompts with two responses each, in order."""
 
     def test_trajectories_are_stored_in_order_though_the_last_ends_first(store):
-        filled(manager([Server(replies())], [Worker(long_replies)], 2), prompts("a", "bcd", "ef"))
+        filled(made := manager([Server(replies())], [Worker(long_replies)], 2), prompts("a", "bcd", "ef"))
         assert list(store.rows) == KEYS
         rows = [store.rows[key] for key in KEYS]
         assert [text(row["responses"]) for row in rows] == SAID
         assert [text(row["prompts"]) for row in rows] == ["a", "a", "bcd", "bcd", "ef", "ef"]
-        assert [row["said"] for row in rows] == SAID
-        assert [row["of"] for row in rows] == ["a", "a", "bcd", "bcd", "ef", "ef"]
+        assert made.rows["said"] == SAID
+        assert made.rows["of"] == ["a", "a", "bcd", "bcd", "ef", "ef"]
+        assert made.rows["index"] == [10, 10, 11, 11, 12, 12]
+        assert made.rows["finished"] == [True, False, True, True, True, True]
 
     def test_each_reward_stands_on_the_last_token_of_its_own_response(store):
         filled(manager([Server(replies())], [Worker(long_replies)], 2), prompts("a", "bcd", "ef"))
@@ -218,10 +230,8 @@ else:
         assert text(row["input_ids"]) == "bcdxy"
         assert row["position_ids"].tolist() == [0, 1, 2, 3, 4]
         assert row["rollout_log_probs"].tolist() == [-0.5, -1.0]
-        assert (row["uid"], row["index"], row["data_source"], int(row["num_turns"])) == ("u1", 11, "tiny", 2)
-        assert row["reward_model"] == {"style": "rule", "ground_truth": "label of bcd"}
-        assert row["raw_prompt"] == [{"role": "user", "content": "bcd"}]
-        assert [bool(store.rows[key]["finished"]) for key in KEYS] == [True, False, True, True, True, True]
+        assert (row["uid"], int(row["num_turns"])) == ("u1", 2)
+        assert not {"said", "of", "index", "raw_prompt", "data_source", "reward_model", "finished"} & set(row)
         assert tag == {
             "status": "success",
             "prompt_len": 3,
@@ -251,16 +261,29 @@ else:
     def test_what_is_sampled_is_what_the_settings_say(store):
         server = Server(replies())
         words = ["solver.temperature=0.7", "solver.top_p=0.9", "solver.top_k=5", "model.answer_tokens=33"]
-        made = BatchRollouts(config("solver", 2, *words), Tokens(), [server], None, WholeBatch(2))
+        made = BatchRollouts(config("solver", 2, *words), Tokens(), [server], None, WholeBatch(2), Leaves())
         filled(made, prompts("a", "bcd", "ef"))
         ((_, seeds, sampling),) = server.asked
         assert seeds is None
         assert sampling == {"temperature": 0.7, "top_p": 0.9, "top_k": 5, "max_tokens": 33, "logprobs": 0}
 
-    def test_where_the_reward_comes_later_none_is_stored(store):
+    def test_where_the_reward_comes_later_none_is_stored_but_what_it_will_read(store):
         filled(manager([Server(replies())], None, 2), prompts("a", "bcd", "ef"))
         assert list(store.rows) == KEYS
         assert all("rm_scores" not in row for row in store.rows.values())
+        row = store.rows["u1_0_0"]
+        assert (row["index"], row["data_source"]) == (11, "tiny")
+        assert row["reward_model"] == {"style": "rule", "ground_truth": "label of bcd"}
+        assert row["raw_prompt"] == [{"role": "user", "content": "bcd"}]
+        assert [bool(store.rows[key]["finished"]) for key in KEYS] == [True, False, True, True, True, True]
+
+    def test_labels_are_stored_where_rollouts_are_written_down(store):
+        words = ["hardware.verl.trainer.rollout_data_dir=dumps"]
+        made = BatchRollouts(
+            config("solver", 2, *words), Tokens(), [Server(replies())], [Worker(long_replies)], WholeBatch(2), Leaves()
+        )
+        filled(made, prompts("a", "bcd", "ef"))
+        assert store.rows["u1_0_0"]["reward_model"] == {"style": "rule", "ground_truth": "label of bcd"}
 
     def test_of_many_that_vote_the_first_are_stored_with_their_rewards(store):
         def read(prompt, response, columns):
@@ -269,12 +292,12 @@ else:
         said = {"a": ["3", "4", "4", "4..."], "bcd": ["7", "7", "8...", "8..."]}
         voting = VotesAndTrains(4, 2, False, "all", 5.0)
         server = Server(said)
-        filled(manager([server], [Worker(read)], 2, voting), prompts("a", "bcd"))
+        filled(made := manager([server], [Worker(read)], 2, voting), prompts("a", "bcd"))
         assert len(server.asked[0][0]) == 8
         assert [text(store.rows[key]["responses"]) for key in KEYS[:4]] == ["3", "4", "7", "7"]
         assert [float(store.rows[key]["rm_scores"][-1]) for key in KEYS[:4]] == [0.0, 1.0, 1.0, 1.0]
-        assert [store.rows[key]["label"] for key in KEYS[:4]] == ["4", "4", "7", "7"]
-        assert [store.rows[key]["agreement"] for key in KEYS[:4]] == [0.5] * 4
+        assert made.rows["label"] == ["4", "4", "7", "7"]
+        assert made.rows["agreement"] == [0.5] * 4
         assert list(store.rows) == KEYS[:4]
 
     def test_another_number_of_trajectories_than_verl_counts_on_is_refused(store):
@@ -422,21 +445,34 @@ else:
     def batch_of(store: Store, keys: list[str]) -> KVBatchMeta:
         return KVBatchMeta(keys=keys, tags=[store.tags[key] for key in keys], partition_id="train")
 
-    def a_step(store, tmp_path, batch_reward) -> tuple[SelfPlayTrainer, KVBatchMeta, dict]:
-        """A Challenger's step up to its advantages, its rows in the order that verl's balancing might make."""
-        made = manager([Server({name: list(texts) for name, texts in ASKED.items()})], [Worker(votes)], 2)
-        filled(made, prompts("a", "bcd"))
+    def a_step(store, tmp_path, batch_reward, later: bool = False) -> tuple[SelfPlayTrainer, KVBatchMeta, dict]:
+        """A Challenger's step up to its advantages, its rows in the order that verl's balancing might make; its votes
+        beside the rollout, or `later`, by verl.
+        """
+        server = Server({name: list(texts) for name, texts in ASKED.items()})
+        workers = None if later else [Worker(votes)]
+        filled(made := manager([server], workers, 2, batch_reward=batch_reward), prompts("a", "bcd", step=1))
+        if later:
+            rewarded_by_verl(store)
         job = training("challenger", batch_reward, made, tmp_path)
         batch, metrics = batch_of(store, [KEYS[i] for i in (2, 0, 3, 1)]), {}
         job._compute_advantage(batch, metrics)
         return job, batch, metrics
 
+    def rewarded_by_verl(store: Store) -> None:
+        """What verl stores of a colocated reward model."""
+        for row in (store.rows[key] for key in KEYS[:4]):
+            score, extra = votes("", text(row["responses"]), {})
+            row |= {"rm_scores": torch.tensor([0.0] * (len(row["responses"]) - 1) + [score])}
+            row |= extra | dict.fromkeys(COLUMNS, 0.0)
+
     def scores(store: Store) -> list[list[float]]:
         return [store.rows[key]["rm_scores"].tolist() for key in KEYS[:4]]
 
-    def test_the_batchs_rewards_reach_their_rows_and_the_advantage(store, tmp_path):
+    @pytest.mark.parametrize("later", [False, True])
+    def test_the_batchs_rewards_reach_their_rows_and_the_advantage(store, tmp_path, later):
         asked = settings.load(["challenger.repetition_tokens=math"]).challenger
-        _, _, metrics = a_step(store, tmp_path, UncertaintyLessRepetition(asked, 0))
+        _, _, metrics = a_step(store, tmp_path, UncertaintyLessRepetition(asked, 0), later)
         # 1 - 2/4; 1/2 - 2/4; malformed; 1/2 - 1/4: on the last of 3, 4, 6 and 9 tokens
         assert scores(store) == [[0, 0, 0.5], [0, 0, 0, 0], [0] * 6, [0] * 8 + [0.25]]
         # of two rewards, each is 1/sqrt(2) of their standard deviation away from their mean
@@ -448,16 +484,20 @@ else:
         assert metrics["rzero/grading_timeouts"] == 0.0
         assert metrics["rzero/response_cut_off_share"] == 0.25  # whatever is the longest of the four
 
-    def test_where_the_batch_gives_no_reward_the_managers_stay(store, tmp_path):
+    @pytest.mark.parametrize(
+        ("later", "order"),
+        [(False, ["0.5", "0.75", "nan", "0.25"]), (True, ["nan", "0.5", "0.25", "0.75"])],  # as sampled; the batch's
+    )
+    def test_where_the_batch_gives_no_reward_the_managers_stay(store, tmp_path, later, order):
         class Looks:
             reads = ("agreement",)
 
             def __call__(self, rows, step):
                 assert step == 1
-                assert [*map(str, rows["agreement"])] == ["nan", "0.5", "0.25", "0.75"]  # in the batch's order
+                assert [*map(str, rows["agreement"])] == order
                 return Judged(None, {"seen": 4.0})
 
-        _, _, metrics = a_step(store, tmp_path, Looks())
+        _, _, metrics = a_step(store, tmp_path, Looks(), later)
         assert scores(store) == [[0, 0, 0.5], [0, 0, 0, 0.75], [0] * 6, [0] * 8 + [0.25]]
         assert metrics["rzero/seen"] == 4.0
 
@@ -511,7 +551,7 @@ else:
             "step": 1, "reward_mean": 0.1875, "kl": 0.5, "lr": 1e-6,
         }  # fmt: skip
         assert line["well_formed_share"] == 0.75
-        assert {"seconds_rollout", "seconds_store", "seconds_vote"} <= set(line)
+        assert {"seconds_rollout", "seconds_store", "seconds_vote", "seconds_penalty"} <= set(line)
         assert not {"perf/mfu", "mfu", "grad_norm"} & set(line)
 
     @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ single-turn tasks.
 
 verl's contract for an agent-loop manager is `generate_sequences(prompts)`: put every trajectory into TransferQueue.
 Rewards are asked of verl's reward workers as soon as samples end, so that the Challenger's votes overlap with
-generation; the store is written once.
+generation. What needs the whole batch is made of it before it is stored: the store is written once, and holds only
+what verl reads.
 """
 
 import asyncio
@@ -21,12 +22,13 @@ from tensordict import NonTensorStack, TensorDict
 from verl import DataProto
 
 from verl_rzero.engine import rollouts
+from verl_rzero.engine.batch_rewards import BatchReward, Judged, Rows
 from verl_rzero.engine.rollouts import Sample
 from verl_rzero.engine.samplers import Sampler, Trajectory
 from verl_rzero.rules.prompts import Messages, render
 
 CARRIED = ("raw_prompt", "data_source", "reward_model", "index")
-"""Dataset columns that later steps read: verl's, and the row's number in its file."""
+"""Dataset columns that reward managers read: verl's, and the row's number in its file."""
 
 
 class BatchRollouts:
@@ -39,6 +41,13 @@ class BatchRollouts:
         reward_workers: verl's reward-loop workers, or None when the reward is computed after sampling (colocated
             reward model).
         sampler: which responses are sampled and which are stored.
+        batch_reward: what is made of the whole batch before it is stored; where the reward comes after sampling, the
+            trainer does it.
+
+    Attributes:
+        rows: of the last batch, each column that reward managers gave, in the order of its trajectories; and which
+            responses have ended by themselves (`finished`).
+        judged: what `batch_reward` made of them.
     """
 
     def __init__(
@@ -48,6 +57,7 @@ class BatchRollouts:
         servers: Sequence[Any],
         reward_workers: Sequence[Any] | None,
         sampler: Sampler,
+        batch_reward: BatchReward,
     ):
         rollout = config.actor_rollout_ref.rollout
         self.n = rollout.n
@@ -62,6 +72,13 @@ class BatchRollouts:
         self.servers = servers
         self.reward_workers = None if reward_workers is None else itertools.cycle(reward_workers)
         self.sampler = sampler
+        self.batch_reward = batch_reward
+        # verl reads columns of the dataset where it computes rewards itself, or writes its rollouts down
+        self.stores = () if reward_workers is not None else CARRIED
+        if config.trainer.rollout_data_dir is not None and "reward_model" not in self.stores:
+            self.stores = (*self.stores, "reward_model")
+        self.rows: Rows = {}
+        self.judged: Judged | None = None
         self.seconds: dict[str, float] = {}
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -87,16 +104,36 @@ class BatchRollouts:
 
     async def _fill(self, prompts: TensorDict) -> None:
         rows = [{key: _item(prompts[key], i) for key in ("uid", *CARRIED)} for i in range(len(prompts))]
-        self.seconds = {"rollout": 0.0, "reward": 0.0, "store": 0.0}
+        self.seconds = {"rollout": 0.0, "reward": 0.0}
 
         async def ask(n: int, prompts: Sequence[tuple[int, Messages]] | None = None) -> list[Trajectory]:
             own = [(i, row["raw_prompt"]) for i, row in enumerate(rows)]
             return await self._sampled(rows, own if prompts is None else prompts, n)
 
-        trajectories = await self.sampler(ask)
-        start = time.perf_counter()
-        self._store(rows, trajectories, int(_item(prompts["global_steps"], 0)))
-        self.seconds["store"] += time.perf_counter() - start
+        trajectories, step = await self.sampler(ask), int(_item(prompts["global_steps"], 0))
+        sampled = time.perf_counter()
+        rewards = self._rewards(rows, trajectories, step)
+        judged = time.perf_counter()
+        self._store(rows, trajectories, rewards, step)
+        self.seconds["penalty"] = judged - sampled
+        self.seconds["store"] = time.perf_counter() - judged
+
+    def _rewards(
+        self, rows: list[dict[str, Any]], trajectories: Sequence[Trajectory], step: int
+    ) -> Sequence[float] | None:
+        """Each trajectory's, with the whole batch taken into account; None where verl computes them after sampling."""
+        if self.reward_workers is None:
+            return None
+        results = [trajectory.result or {} for trajectory in trajectories]
+        made = [result["reward_extra_info"] for result in results]
+        self.rows = {
+            **{name: [rows[trajectory.row][name] for trajectory in trajectories] for name in CARRIED},
+            **{name: [each[name] for each in made] for name in made[0]},
+            "finished": [trajectory.sample.finished for trajectory in trajectories],
+        }
+        self.judged = self.batch_reward(self.rows, step)
+        given = self.judged.reward_B
+        return [result["reward_score"] for result in results] if given is None else given.tolist()
 
     async def _sampled(
         self, rows: list[dict[str, Any]], prompts: Sequence[tuple[int, Messages]], n: int
@@ -137,7 +174,13 @@ class BatchRollouts:
             for row, ids, sample, result in zip(row_of, requests, there, results, strict=True)
         ]
 
-    def _store(self, rows: list[dict[str, Any]], trajectories: Sequence[Trajectory], global_steps: int) -> None:
+    def _store(
+        self,
+        rows: list[dict[str, Any]],
+        trajectories: Sequence[Trajectory],
+        rewards: Sequence[float] | None,
+        global_steps: int,
+    ) -> None:
         """Write the batch to TransferQueue in the layout of verl's AgentLoopWorkerTQ, then mark its prompts as
         finished.
 
@@ -178,19 +221,14 @@ class BatchRollouts:
             "position_ids": _nested([range(len(ids)) for ids in whole], torch.int64),
             "rollout_log_probs": _nested([sample.log_probs for sample in samples], torch.float32),
             "num_turns": torch.full((len(samples),), 2),
-            "finished": torch.tensor([sample.finished for sample in samples]),
         }
-        for name in ("uid", *CARRIED):
+        for name in ("uid", *self.stores):
             fields[name] = NonTensorStack(*[rows[trajectory.row][name] for trajectory in trajectories])
-        if self.reward_workers is not None:
-            results = [trajectory.result or {} for trajectory in trajectories]
-            scores = [
-                [0.0] * (len(ids) - 1) + [result["reward_score"]]
-                for ids, result in zip(responses, results, strict=True)
-            ]
+        if rewards is None:
+            fields["finished"] = torch.tensor([sample.finished for sample in samples])
+        else:
+            scores = [[0.0] * (len(ids) - 1) + [reward] for ids, reward in zip(responses, rewards, strict=True)]
             fields["rm_scores"] = _nested(scores, torch.float32)
-            for name in results[0]["reward_extra_info"]:
-                fields[name] = NonTensorStack(*[result["reward_extra_info"][name] for result in results])
         tq.kv_batch_put(keys=keys, partition_id="train", tags=tags, fields=TensorDict(fields, batch_size=len(samples)))
         uids = [row["uid"] for row in rows]
         finished = [{"is_prompt": True, "status": "finished", "global_steps": global_steps}] * len(uids)

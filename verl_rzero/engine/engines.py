@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf, open_dict
 
 from verl_rzero.engine import guards, jobs
+from verl_rzero.engine.lengths import longest
 from verl_rzero.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ async def started(settings: Settings, model: Path | str, stage_dir: Path) -> Eng
     rollout = config.actor_rollout_ref.rollout
     with open_dict(rollout):
         rollout.load_format = "auto"
-        rollout.max_model_len = jobs.longest(settings)
+        rollout.max_model_len = longest(settings)
         rollout.n_gpus_per_node = settings.hardware.gpus_per_node
         rollout.engine_kwargs.vllm.pop("worker_extension_cls", None)  # these weights are never replaced
     OmegaConf.resolve(config)

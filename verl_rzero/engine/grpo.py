@@ -36,7 +36,7 @@ def run(config: Any, sampler: Sampler, batch_reward: BatchReward) -> SelfPlayTra
     trainer = SelfPlayTrainer(config, batch_reward)
     trainer.init()
     servers, reward_workers = trainer.rollout_servers(), trainer.get_reward_handles()
-    trainer.fit(BatchRollouts(config, trainer.tokenizer, servers, reward_workers, sampler))
+    trainer.fit(BatchRollouts(config, trainer.tokenizer, servers, reward_workers, sampler, batch_reward))
     return trainer
 
 

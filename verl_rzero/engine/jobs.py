@@ -11,7 +11,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from verl_rzero.engine import verl_tree
+from verl_rzero.engine import model_check, on_cpu, verl_tree
+from verl_rzero.engine.lengths import lengths, longest
+from verl_rzero.engine.memory import Shape
 from verl_rzero.settings import Challenger, Settings, Solver
 
 OUR_LOGGERS = ("tensorboard", "wandb")
@@ -27,6 +29,7 @@ def verl_config(
     stage_dir: Path | str,
     solver: Path | str | None = None,
     base: Path | str | None = None,
+    shape: Shape | None = None,
 ) -> DictConfig:
     """verl's whole configuration of one job.
 
@@ -37,6 +40,7 @@ def verl_config(
         solver: directory of the frozen Solver that votes (Challenger only).
         base: the run's base model, the reference of the KL loss where the role's setting says so.
         stage_dir: where the job writes.
+        shape: the model's sizes, where it isn't there to be looked at yet.
 
     Raises:
         UserError: a key under `*.verl` that verl does not have, or a value of another type.
@@ -49,7 +53,7 @@ def verl_config(
         _challenger(settings, solver) if role == "challenger" else _solver(settings),
     ]
     if settings.hardware.device == "cpu":
-        ours.append(_cpu(settings, role))
+        ours.append(on_cpu.verl_values(settings, role, model_check.shape(model) or shape))
     with open_dict(config):
         for part in ours:
             config.merge_with(part)
@@ -64,7 +68,7 @@ def _common(
 ) -> dict[str, Any]:
     """What both jobs say: GRPO on verl's FSDP2 engine, vLLM rollouts, a checkpoint at the end."""
     hardware, role = settings.hardware, "challenger" if isinstance(job, Challenger) else "solver"
-    prompt, response = _lengths(settings, role)
+    prompt, response = lengths(settings, role)
     return {
         "algorithm": {"adv_estimator": "grpo", "norm_adv_by_std_in_grpo": True, "use_kl_in_reward": False},
         "data": {
@@ -200,51 +204,6 @@ def _solver(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _cpu(settings: Settings, role: str) -> dict[str, Any]:
-    """What a small CPU machine needs: no sleep mode, float32, as few helper processes as possible
-    (docs/performance.md).
-    """
-    engine = {
-        "dtype": "float32",
-        "enforce_eager": True,
-        "enable_sleep_mode": False,
-        "free_cache_engine": False,
-        "max_num_seqs": 256,
-        "enable_chunked_prefill": False,  # vLLM cannot rewind a CPU generator when a seeded request is cut in two
-        "max_num_batched_tokens": max(2048, longest(settings)),
-    }
-    worker = {"distributed_executor_backend": "uni"}
-    extension = {"worker_extension_cls": "verl_rzero.engine.cpu.vllm_cpu.CPUWorkerExtension"}
-    float32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
-    fsdp = {"dtype": "float32", "use_torch_compile": False, "mixed_precision": float32}
-    slots = settings.hardware.gpus_per_node + (settings.hardware.solver_gpus if role == "challenger" else 0)
-    config: dict[str, Any] = {
-        "algorithm": {"rollout_correction": {"bypass_mode": True}},  # both sides are float32 here; saves a forward pass
-        "actor_rollout_ref": {
-            "model": {"override_config": {"attn_implementation": "packed_sdpa"}},
-            "actor": {"use_torch_compile": False, "fsdp_config": fsdp},
-            "ref": {"fsdp_config": fsdp},
-            "rollout": {
-                **engine,
-                "engine_kwargs": {"vllm": {**worker, **extension}},
-                "agent": {"num_workers": 1},
-                "checkpoint_engine": {"update_weights_bucket_megabytes": 64},
-            },
-        },
-        "reward": {"num_workers": 1},
-        "transfer_queue": {"backend": {"SimpleStorage": {"num_data_storage_units": 1}}},
-        "ray_kwargs": {"ray_init": {"num_cpus": 16, "num_gpus": slots, "include_dashboard": False}},
-    }
-    if role == "challenger":
-        config["reward"]["reward_model"] = {"rollout": {**engine, "engine_kwargs": {"vllm": {**worker}}}}
-    return config
-
-
-def longest(settings: Settings) -> int:
-    """Longest sequence of any engine, in tokens: a question in a prompt, and its answer."""
-    return settings.model.prompt_tokens + settings.model.question_tokens + settings.model.answer_tokens
-
-
 def _attention() -> str:
     """What a trained model attends with on a GPU. By itself verl asks for flash-attn, and fails where there is none."""
     return "flash_attention_2" if importlib.util.find_spec("flash_attn") else "sdpa"
@@ -252,11 +211,3 @@ def _attention() -> str:
 
 def _manager(module: str, name: str) -> dict[str, Any]:
     return {"source": "importlib", "name": name, "module": {"path": f"pkg://{module}", "name": name}}
-
-
-def _lengths(settings: Settings, role: str) -> tuple[int, int]:
-    """Longest prompt and response in tokens; a Solver prompt holds a question."""
-    model = settings.model
-    if role == "challenger":
-        return model.prompt_tokens, model.question_tokens
-    return model.prompt_tokens + model.question_tokens, model.answer_tokens

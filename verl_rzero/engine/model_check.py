@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from verl_rzero.base.errors import UserError, refusal, shown
-from verl_rzero.engine import weights
+from verl_rzero.engine import memory, weights
 from verl_rzero.rules.prompts import RolePrompt
+from verl_rzero.settings.rules import may_be_hub_name
 
 GENERATION = "generation_config.json"
 
@@ -72,6 +73,15 @@ def located(path: str) -> tuple[Path | None, bool]:
 
     cached = try_to_load_from_cache(path, weights.CONFIG)
     return (Path(cached).parent if isinstance(cached, str) else None), False
+
+
+def shape(path: Path | str) -> memory.Shape | None:
+    """The sizes of a model's config.json; None where it isn't on this machine, or doesn't name them."""
+    if not Path(path).expanduser().is_dir() and not may_be_hub_name(str(path)):
+        return None
+    directory, _ = located(str(path))
+    known = directory is not None and (directory / weights.CONFIG).is_file()
+    return memory.shape(weights.config(directory), None) if directory is not None and known else None
 
 
 def _check_trainable(path: str, config: dict[str, Any]) -> None:

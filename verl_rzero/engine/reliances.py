@@ -35,6 +35,7 @@ _SERVERS = "verl.workers.rollout.vllm_rollout.vllm_async_server:"
 _VLLM = "verl.workers.rollout.vllm_rollout."
 _REPLICA = "verl.workers.rollout.replica:"
 _WORKERS = "verl.workers.engine_workers:"
+_ENGINE = "verl.workers.engine.fsdp.transformer_impl:FSDPEngineWithLMHead"
 _REWARDS = "verl.experimental.reward_loop."
 _MANAGERS = "challenger_manager.py, solver_manager.py"
 _SOCKET = "ipc:///tmp/rl-colocate-zmq- -replica- -rank- .sock"
@@ -76,6 +77,16 @@ RELIANCES = (
              "makes one with other weights, as the reference", parameters="self config", mentions="model_config"),
     Reliance("worker.py", "verl.workers.config:HFModelConfig",
              "sets the reference's directory", accepts="path local_path use_shm tokenizer"),
+    Reliance("cpu/training.py", "verl.workers.engine:EngineRegistry.register",
+             "registers our engine for CPUs", accepts="model_type backend device", mentions="_engines"),
+    Reliance("cpu/training.py", f"{_ENGINE}.prepare_model_inputs",
+             "overrides it, to ask for fewer logits", parameters="self micro_batch",
+             mentions="input_ids_rmpad_rolled temperature_rmpad input_ids"),
+    Reliance("cpu/training.py", f"{_ENGINE}.prepare_model_outputs",
+             "overrides it, to put them in their places",
+             parameters="self output output_args micro_batch logits_processor_func", mentions="input_ids offsets"),
+    Reliance("cpu/training.py", "verl.workers.utils.padding:no_padding_2_padding",
+             "only these places are read of what the engine returns", mentions="prompts responses offsets"),
     Reliance("trainer.py", f"{_TRAINER}._init_resource_pool_mgr",
              "overrides it, to put our worker in place of verl's", parameters="self", mentions="role_worker_mapping"),
     Reliance("trainer.py", f"{_TRAINER}._setup",

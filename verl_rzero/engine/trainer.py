@@ -2,9 +2,10 @@
 
 `fit` of stock verl stays the loop. Its hooks `on_train_begin` and `on_sample_begin` are filled, and private methods are
 overridden, each calling verl's own: `_init_resource_pool_mgr` (our worker's class in place of verl's),
-`_compute_ref_log_prob` and `_update_actor` (which columns are sent), `_compute_advantage` (the rewards are changed just
-before) and `_compute_metrics` (the metrics file). It sets the replay buffer's `poll_interval` and reads the handles of
-verl's managers. `reliances.py` lists all of it, `guards.check` compares it with what is installed.
+`_compute_ref_log_prob` and `_update_actor` (which columns are sent), `_compute_advantage` (rewards that verl computes
+after sampling are changed just before) and `_compute_metrics` (the metrics file). It sets the replay buffer's
+`poll_interval` and reads the handles of verl's managers. `reliances.py` lists all of it, `guards.check` compares it
+with what is installed.
 """
 
 import json
@@ -115,23 +116,33 @@ class SelfPlayTrainer(PPOTrainerSync):
             batch.fields = None
 
     def rollout_seconds(self) -> dict[str, float]:
-        """Seconds of the last batch: `rollout` to the last sample's end, `vote` (Challenger) or `grading` beside it."""
+        """Seconds of the last batch: `rollout` to the last sample's end, `vote` (Challenger) or `grading` beside it,
+        `penalty` for what is made of the whole batch, `store`.
+        """
         manager = self.agent_loop_manager
         if not isinstance(manager, BatchRollouts):
             return {}
-        reward = "vote" if self.config.verl_rzero.role == "challenger" else "grading"
-        seconds = {"rollout": manager.seconds["rollout"], "store": manager.seconds["store"]}
-        return seconds | ({} if manager.reward_workers is None else {reward: manager.seconds["reward"]})
+        seconds = dict(manager.seconds)
+        reward = seconds.pop("reward")
+        if manager.reward_workers is None:
+            return seconds
+        return seconds | {"vote" if self.config.verl_rzero.role == "challenger" else "grading": reward}
 
     def _compute_advantage(self, batch: Any, metrics: dict) -> Any:
-        """The batch's rewards, while all of it is there and before the advantage, and what they were made of."""
-        columns = self._columns(batch, (*self.batch_reward.reads, *COLUMNS, "finished"))
-        metrics |= step_metrics([columns[name] for name in COLUMNS])
-        metrics["rzero/response_cut_off_share"] = 1.0 - float(np.mean([bool(each) for each in columns["finished"]]))
-        with marked_timer("penalty", self.timing_raw):
-            judged = self.batch_reward(columns, self.global_steps)
-        if judged.reward_B is not None:
-            self._replace_rewards(batch, judged.reward_B)
+        """verl's, with the numbers of the batch's rewards; they are made here, while all of the batch is there and
+        before the advantage, where verl has computed them after sampling.
+        """
+        manager = self.agent_loop_manager
+        if isinstance(manager, BatchRollouts) and manager.judged is not None:
+            rows, judged = manager.rows, manager.judged
+        else:
+            rows = self._columns(batch, (*self.batch_reward.reads, *COLUMNS, "finished"))
+            with marked_timer("penalty", self.timing_raw):
+                judged = self.batch_reward(rows, self.global_steps)
+            if judged.reward_B is not None:
+                self._replace_rewards(batch, judged.reward_B)
+        metrics |= step_metrics([rows[name] for name in COLUMNS])
+        metrics["rzero/response_cut_off_share"] = 1.0 - float(np.mean([bool(each) for each in rows["finished"]]))
         metrics |= {f"rzero/{name}": value for name, value in judged.numbers.items()}
         return super()._compute_advantage(batch, metrics)
 
@@ -149,7 +160,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         self.progress.update(global_steps, f"reward {record['reward_mean']:.3f}")
 
     def _columns(self, batch: Any, names: tuple[str, ...]) -> dict[str, list[Any]]:
-        """Non-tensor columns of the batch from TransferQueue, in the order of its keys."""
+        """Columns of the batch from TransferQueue, in the order of its keys."""
         data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=list(names))
         return {name: [item.data if isinstance(item, NonTensorData) else item for item in data[name]] for name in names}
 

@@ -9,7 +9,8 @@ from omegaconf import DictConfig
 from verl_rzero.base.display import say
 from verl_rzero.base.errors import refusal
 from verl_rzero.data import anchors
-from verl_rzero.engine import jobs, memory, model_check
+from verl_rzero.engine import memory, model_check
+from verl_rzero.engine.lengths import longest
 from verl_rzero.engine.memory import GIB, Process, Shape
 from verl_rzero.methods import plan
 from verl_rzero.rules.prompts import RolePrompt, not_asked_for, role_prompts
@@ -51,7 +52,7 @@ def given(settings: Settings) -> Shape | None:
     path = settings.model.path
     assert path is not None
     prompts = asked_first(settings)
-    found = model_check.check(model_check.Asked(path, prompts, jobs.longest(settings)))
+    found = model_check.check(model_check.Asked(path, prompts, longest(settings)))
     for warning in found.warnings:
         say(f"warning: {warning}")
     if found.config is None:

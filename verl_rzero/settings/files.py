@@ -22,6 +22,7 @@ ADDED_SINCE: dict[str, Any] = {
     "algorithm": "rzero",
     "data": None,
     "ttrl": {"votes": 64, "vote_by": "equality"},
+    "hardware": {"cpu_dtype": "float32"},
 }
 """Keys that files of earlier versions don't have, with what those versions did."""
 
@@ -51,7 +52,13 @@ def _content(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} can't be read: {error}") from error
     if not isinstance(data, dict):
         raise UserError(f"{path} can't be read: it holds no settings.")
-    return {**ADDED_SINCE, **data}
+    return _completed(ADDED_SINCE, data)
+
+
+def _completed(added: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """`data` with the values of `added` for the keys that it lacks, at any depth."""
+    parts = [key for key in added if isinstance(added[key], dict) and isinstance(data.get(key), dict)]
+    return {**added, **data, **{key: _completed(added[key], data[key]) for key in parts}}
 
 
 def changed(settings: Settings, overrides: list[str]) -> Settings:

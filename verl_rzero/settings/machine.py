@@ -32,6 +32,14 @@ def with_hardware(overrides: list[str], gpus: int) -> tuple[list[str], str]:
     return [*rest, f"hardware={group}"], f"hardware={group}: this machine has {seen}. Write hardware= to choose."
 
 
+def computes_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this machine's processor has instructions that multiply matrices of bfloat16."""
+    if not cpuinfo.is_file():
+        return False
+    flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "").split()
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
+
+
 def memory_bytes(root: Path = Path("/")) -> int:
     """Memory that a program started here may use: the machine's, or less where its control group allows less."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]

@@ -15,6 +15,7 @@ REFERENCES = ("stage_start", "base")
 DUPLICATES = ("keep", "drop", "drop_across_rounds")
 VOTE_BY = ("equality", "text")
 ALGORITHMS = ("rzero", "ttrl")
+CPU_DTYPES = ("auto", "float32", "bfloat16")
 QUESTION_BOX = ("optional", "dataset", "always")
 
 
@@ -269,7 +270,18 @@ class Hardware:
     gpu_memory_utilization: float = field(
         metadata=doc("share of a GPU's memory for an inference engine", above=0, at_most=1)
     )
-    actor_tokens_per_gpu: int = field(metadata=doc("token budget of a micro-batch in training", at_least=1))
+    actor_tokens_per_gpu: int = field(
+        metadata=doc(
+            "token budget of a micro-batch in training; on a CPU less where the vocabulary is large", at_least=1
+        )
+    )
+    cpu_dtype: str = field(
+        metadata=doc(
+            "what models compute in on a CPU; auto: bfloat16 where the processor has instructions for it (avx512_bf16, "
+            "amx_bf16) and the model is wide enough to gain by it, else float32",
+            choices=CPU_DTYPES,
+        )
+    )
     verl: dict[str, Any] = field(metadata=doc("any key of verl's own configuration, for both jobs"))
 
     def train_gpus_per_node(self, role: str) -> int:
