@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from verl_rzero.data import run_dir
+from verl_rzero.engine import memory
 from verl_rzero.engine.processes import RUN_VARIABLE
 from verl_rzero.run import coevolve
 from verl_rzero.settings import compose, load
@@ -318,7 +319,15 @@ def test_help_shows_every_key_with_its_value():
     ],
 )
 def test_the_jobs_of_every_recipe_are_complete_for_verl(words, tmp_path):
-    assert {*coevolve.check_jobs(load(words), tmp_path)} == {"challenger", "solver"}
+    assert {*coevolve.check_jobs(load(words), tmp_path, None)} == {"challenger", "solver"}
+
+
+def test_jobs_are_looked_at_as_they_will_be_for_the_runs_own_model(tmp_path):
+    # SmolLM2's largest tensor has 49,152 x 576 weights of 4 bytes, 108 MiB; a model that isn't known gets 64.
+    model = memory.Shape(134_515_008, 49_152 * 576, 576, 30, 9, 3, 64, 1536, 49_152)
+    for known, megabytes in ((model, 108), (None, 64)):
+        config = coevolve.check_jobs(load(["hardware=cpu"]), tmp_path, known)["solver"]
+        assert config.actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes == megabytes
 
 
 def test_every_model_and_every_hardware_is_among_these_recipes():

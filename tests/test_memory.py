@@ -120,6 +120,14 @@ def test_the_challengers_job_on_a_cpu():
     assert (engine.name, frozen.name, rest.at_least) == ("engine", "frozen Solver's engine", 0)
 
 
+def test_in_bfloat16_a_reference_and_an_engine_are_half_as_large_and_what_is_trained_is_not():
+    trainer, engine, *_ = memory.on_a_cpu(job("challenger", "hardware.cpu_dtype=bfloat16"), shape(SMOLLM2))
+    P = 134_515_008
+    assert trainer.certain == {"weights": 4 * P, "gradients": 4 * P, "AdamW": 8 * P, "reference model": 2 * P}
+    assert trainer.estimated["activations of 4,096 tokens"] == 4096 * 30 * 12_288 * 2
+    assert engine.certain == {"weights": 2 * P}
+
+
 def test_two_trainers_share_the_state_and_have_an_engine_each():
     trainer, engine, *_ = memory.on_a_cpu(job("challenger", "hardware.gpus_per_node=2"), shape(SMOLLM2))
     assert (trainer.count, engine.count) == (2, 2)

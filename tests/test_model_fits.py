@@ -36,16 +36,18 @@ def given(path: Path | str, *overrides: str) -> Settings:
     return settings.load([*GIVEN, f"model.path={path}", *overrides])
 
 
-def configs(asked: Settings, *roles: str):
-    return {
-        role: jobs.verl_config(asked, role, model="m", train_file="f", stage_dir="run/round_1", solver="m")
-        for role in roles
-    }
+def check(asked: Settings, *roles: str) -> list[str]:
+    """All that is looked at, with the jobs of these roles."""
+    model = model_fits.look_at(asked)
+    files = {"model": "m", "train_file": "f", "stage_dir": "run/round_1", "solver": "m"}
+    return model_fits.check_memory(
+        asked, model, {role: jobs.verl_config(asked, role, **files, shape=model) for role in roles}
+    )
 
 
 def test_a_model_that_is_built_here_is_not_warned_about(capsys):
     asked = settings.load(["hardware=cpu"])
-    lines = model_fits.check(asked, configs(asked, "challenger", "solver"))
+    lines = check(asked, "challenger", "solver")
     assert capsys.readouterr().out == ""
     assert [line.partition(":")[0] for line in lines if not line.startswith(" ")] == [
         "Memory for the challenger's job",
@@ -55,7 +57,7 @@ def test_a_model_that_is_built_here_is_not_warned_about(capsys):
 
 def test_a_model_of_somebody_is_warned_about_and_its_weights_are_counted(model, capsys):
     asked = given(model)
-    lines = model_fits.check(asked, configs(asked, "solver"))
+    lines = check(asked, "solver")
     said = capsys.readouterr().out.splitlines()
     assert [line.startswith("warning: nothing in the ") for line in said] == [True, True]
     # A million weights: the trainer's 16 bytes and the reference's 4 are 0.02 GiB and not worth a word, but for the
@@ -67,14 +69,14 @@ def test_a_model_of_somebody_is_warned_about_and_its_weights_are_counted(model, 
 
 def test_a_method_without_a_challenger_asks_for_no_question(model, capsys):
     (model / "questions.jsonl").write_text('{"question": "1+1"}')
-    model_fits.check(given(model, "method=ttrl", f"data={model}/questions.jsonl"), {})
+    check(given(model, "method=ttrl", f"data={model}/questions.jsonl"))
     (said,) = capsys.readouterr().out.splitlines()
     assert said.startswith("warning: nothing in the solver's prompt")
 
 
 def test_of_a_model_that_is_not_here_only_the_prompts_are_looked_at(capsys):
     asked = given("nobody/has-this-model")
-    assert model_fits.check(asked, configs(asked, "solver")) == []
+    assert check(asked, "solver") == []
     first, *warnings = capsys.readouterr().out.splitlines()
     assert first.startswith("nobody/has-this-model is not on this machine yet")
     assert len(warnings) == 2
@@ -88,10 +90,10 @@ def test_human_examples_count_as_part_of_the_challengers_prompt(model, tmp_path)
     # people wrote before, <question>, <unk>, </question>, \n\n for each, <|ask|> and the template's <|answer|>.
     asked = given(model, f"anchors.path={path}", "anchors.in_prompt=2", "model.prompt_tokens=60")
     with pytest.raises(UserError, match="model.prompt_tokens=60: the challenger's prompt has ") as error:
-        model_fits.check(asked, {})
+        check(asked)
     needed = int(str(error.value).partition("prompt has ")[2].split()[0])
     assert 66 < needed < 90
-    model_fits.check(given(model, f"anchors.path={path}", "anchors.in_prompt=2", f"model.prompt_tokens={needed}"), {})
+    check(given(model, f"anchors.path={path}", "anchors.in_prompt=2", f"model.prompt_tokens={needed}"))
 
 
 def test_more_than_the_machine_has_is_refused_where_certain_and_else_warned_of(capsys):
@@ -112,17 +114,17 @@ def test_a_model_too_large_for_this_machine_is_refused_before_anything_starts(mo
     monkeypatch.setattr(machine, "memory_bytes", lambda: 2**20)
     asked = settings.load(["hardware=cpu"])
     with pytest.raises(UserError, match="model=tiny: Memory for the solver's job: 0.0 GiB is there"):
-        model_fits.check(asked, configs(asked, "solver"))
+        check(asked, "solver")
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")  # the job will run on other machines than this one
-    assert model_fits.check(asked, configs(asked, "solver"))
+    assert check(asked, "solver")
 
 
 def test_gpus_are_only_judged_where_their_memory_is_known(monkeypatch, capsys):
     asked = settings.load(["hardware=1gpu"])
     monkeypatch.setattr(machine, "gpu_memory_bytes", lambda: None)
-    assert model_fits.check(asked, configs(asked, "solver")) == []
+    assert check(asked, "solver") == []
     monkeypatch.setattr(machine, "gpu_memory_bytes", lambda: 80 * GIB)
-    lines = model_fits.check(asked, configs(asked, "solver"))
+    lines = check(asked, "solver")
     assert [line.partition(":")[0] for line in lines if not line.startswith(" ")] == [
         "Memory of a GPU while the solver is training",
         "Memory of a GPU while the solver is sampling",
@@ -131,13 +133,12 @@ def test_gpus_are_only_judged_where_their_memory_is_known(monkeypatch, capsys):
 
 
 def test_a_tensor_that_trained_weights_can_not_travel_in_is_refused_on_a_cpu(model):
-    # 17 million weights of 4 bytes are 64.8 MiB; a bucket has 64.
+    # 17 million weights of 4 bytes are 64.8 MiB, which a job makes room for by itself.
     save(model / weights.ONE_FILE, a=[17, 1000, 1000])
-    asked = given(model)
+    check(given(model), "solver")
     key = "hardware.verl.actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes"
     with pytest.raises(UserError) as error:
-        model_fits.check(asked, configs(asked, "solver"))
+        check(given(model, f"{key}=64"), "solver")
     assert str(error.value).startswith(f"{key}=64: the model's largest tensor has 65 MiB")
     assert str(error.value).endswith(f"Write {key}=65.")
-    asked = given(model, f"{key}=65")
-    model_fits.check(asked, configs(asked, "solver"))
+    check(given(model, f"{key}=65"), "solver")

@@ -127,7 +127,8 @@ def trainer(config: DictConfig, model: Shape) -> Process:
     fsdp = job.actor.fsdp_config
     state = training_state(-(-model.parameters // _ranks(config)), width_of(fsdp.model_dtype))
     if job.actor.use_kl_loss and config.trainer.device == "cpu":
-        state["reference model"] = state["weights"]
+        width = width_of(job.ref.fsdp_config.model_dtype)
+        state["reference model"] = width * -(-model.parameters // _ranks(config))
     (tokens, scored), width = micro_batch_tokens(config), width_of(fsdp.dtype)
     batch = {
         f"activations of {tokens:,} tokens": activations(model, tokens, width, job.model.enable_gradient_checkpointing),

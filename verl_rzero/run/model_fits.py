@@ -20,16 +20,24 @@ from verl_rzero.tiny_world.shape import SHAPE
 LESS = "Smaller hardware.actor_tokens_per_gpu, model.question_tokens or model.answer_tokens take less."
 
 
-def check(settings: Settings, configs: Mapping[str, DictConfig]) -> list[str]:
-    """Print what may be wrong with the model, and return what memory its jobs take, a line or more for each.
+def look_at(settings: Settings) -> Shape | None:
+    """Print what may be wrong with the run's model; returns its sizes, None where they can't be known yet.
+
+    Raises:
+        UserError: no run can be made with it.
+    """
+    return memory.shape(SHAPE, None) if settings.model.path is None else given(settings)
+
+
+def check_memory(settings: Settings, model: Shape | None, configs: Mapping[str, DictConfig]) -> list[str]:
+    """What memory each job takes, a line and one for each process; prints where it may be more than there is.
 
     Args:
         configs: verl's configuration of each role's job.
 
     Raises:
-        UserError: no run can be made with the model, or none on this machine.
+        UserError: it is certain to be more.
     """
-    model = memory.shape(SHAPE, None) if settings.model.path is None else given(settings)
     gpu = machine.gpu_memory_bytes() if settings.hardware.device == "cuda" else None
     if model is None or (settings.hardware.device == "cuda" and gpu is None):
         return []
