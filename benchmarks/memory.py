@@ -14,8 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
 from uuid import uuid4
 
 import psutil
@@ -29,30 +28,45 @@ KINDS = {
     "reward worker": r"ray::\S*Reward",
     "other Ray actors": r"ray::",
     "Ray itself": r"raylet|gcs_server|ray/_private|ray/dashboard|ray-dashboard",
-    "warm server": r"verl_rzero.engine.warm",
-    "stage (driver)": r"verl_rzero.run.stage",
+    "warm server, engines that it forked, driver": r"verl_rzero.engine.warm",
+    "stage": r"verl_rzero.run.stage",
     "coevolve": r"verl_rzero.coevolve",
 }
-"""What a process is, by the first pattern that its command line holds."""
+"""What a process is, by the first pattern that its command line holds. A process that the warm server forked keeps its
+command line, unless Ray gives it another.
+"""
+
+Sizes = dict[str, list[int]]
+"""Bytes of each process, by kind."""
 
 
 def kind(words: str) -> str:
     return next((name for name, pattern in KINDS.items() if re.search(pattern, words)), "others")
 
 
-def measured(mark: str) -> Iterator[tuple[str, int]]:
-    """(kind, bytes) of every process that carries the mark."""
+def measured(mark: str) -> Sizes:
+    """What every process that carries the mark takes."""
+    found: Sizes = defaultdict(list)
     for process in psutil.process_iter():
         try:
             if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                yield kind(" ".join(process.cmdline())), process.memory_full_info().pss
+                found[kind(" ".join(process.cmdline()))].append(process.memory_full_info().pss)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue  # gone in the meantime, or another user's
+    return found
 
 
-def table(title: str, sizes: Counter[str], counts: Counter[str]) -> str:
-    lines = [f"  {size / GIB:6.2f} GiB  {counts[name]:>3} x  {name}" for name, size in sizes.most_common()]
-    return "\n".join([f"{title}: {sizes.total() / GIB:.2f} GiB", *lines])
+def total(sizes: Sizes) -> int:
+    return sum(map(sum, sizes.values()))
+
+
+def table(sizes: Sizes) -> str:
+    """A line for each kind, the largest first, with its processes of 0.05 GiB or more."""
+    lines = []
+    for name, each in sorted(sizes.items(), key=lambda item: -sum(item[1])):
+        large = [f"{size / GIB:.2f}" for size in sorted(each, reverse=True) if size >= 0.05 * GIB]
+        lines.append(f"  {sum(each) / GIB:6.2f} GiB  {len(each):>3} x {name}  {' '.join(large)}".rstrip())
+    return "\n".join(lines)
 
 
 def main() -> int:
@@ -62,26 +76,22 @@ def main() -> int:
     args = parser.parse_args()
     mark = uuid4().hex
     started = time.monotonic()
-    peak: Counter[str] = Counter()
-    peak_counts: Counter[str] = Counter()
+    peak: Sizes = {}
     highest: Counter[str] = Counter()
     peak_at = 0.0
     with subprocess.Popen(args.command, env={**os.environ, MARK: mark}) as process:
         # Ctrl-C goes to the command too, which is to end in its own way; what was seen is then printed.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         while process.poll() is None:
-            sizes: Counter[str] = Counter()
-            counts: Counter[str] = Counter()
-            for name, size in measured(mark):
-                sizes[name] += size
-                counts[name] += 1
-            highest |= sizes
-            if sizes.total() > peak.total():
-                peak, peak_counts, peak_at = sizes, counts, time.monotonic() - started
+            sizes = measured(mark)
+            highest |= Counter({name: sum(each) for name, each in sizes.items()})
+            if total(sizes) > total(peak):
+                peak, peak_at = sizes, time.monotonic() - started
             time.sleep(args.every)
-    print(table(f"Peak, after {peak_at:.0f} s, of all processes together", peak, peak_counts))
-    print("Highest of each kind, at whatever time: ", end="")
-    print(", ".join(f"{name} {size / GIB:.2f} GiB" for name, size in highest.most_common()))
+    print(f"Peak of all processes together, after {peak_at:.0f} s: {total(peak) / GIB:.2f} GiB")
+    print(table(peak))
+    print("Highest of each kind, at whatever time:")
+    print(table({name: [size] for name, size in highest.items()}))
     return process.returncode
 
 

@@ -29,6 +29,13 @@ INST = (
     "{% for m in messages %}{% if m.role == 'assistant' %}{{ ' ' + m.content + ' </s>' }}"
     "{% else %}{{ '<s>[INST] ' + m.content + ' [/INST]' }}{% endif %}{% endfor %}"
 )
+ENDS_BEFORE_THE_NEXT = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content }}"
+    "{% if add_generation_prompt or not loop.last %}{{ '<|im_end|>\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+NO_ENDS = "{% for m in messages %}{{ '<|im_start|>' + m.role + ' ' + m.content + ' ' }}{% endfor %}"
+NO_REPLIES = "{% for m in messages if m.role == 'user' %}{{ '<|im_start|> ' + m.content }}{% endfor %}"
 PLAIN = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
 
 
@@ -100,6 +107,11 @@ def test_text_that_the_template_adds_is_shown_where_no_system_turn_is_set():
     assert '"system You are a helpful assistant. user"' in warning
 
 
+def test_text_in_front_of_our_own_system_turn_is_no_news():
+    # As Llama 3.1 writes the date into every system turn.
+    assert warnings("Cutting Knowledge Date: December 2023\n" + CHATML, prompt()) == []
+
+
 def test_a_reply_that_begins_in_its_thoughts_is_told_of():
     (warning,) = warnings(THINKING, prompt())
     assert "(<think>)" in warning
@@ -114,7 +126,17 @@ def test_what_the_template_adds_may_ask_for_the_box():
 
 
 @pytest.mark.parametrize(
-    ("template", "end"), [(CHATML, IM_END), (THINKING, IM_END), (INST, EOS), (PLAIN, None), (ONLY_THE_LAST, None)]
+    ("template", "end"),
+    [
+        (CHATML, IM_END),
+        (THINKING, IM_END),
+        (INST, EOS),
+        (ENDS_BEFORE_THE_NEXT, IM_END),
+        (NO_ENDS, None),
+        (NO_REPLIES, None),
+        (PLAIN, None),
+        (ONLY_THE_LAST, None),
+    ],
 )
 def test_the_token_behind_the_assistants_words_ends_a_turn(template, end):
     assert turn_end(tokenizer(template)) == end
@@ -126,7 +148,11 @@ def test_the_token_behind_the_assistants_words_ends_a_turn(template, end):
         (CHATML, "<|im_end|>", {IM_END}),
         (CHATML, "<|im_end|>", {IM_END, ENDOFTEXT}),  # Qwen3-4B, and the first Qwen3-4B-Base
         (CHATML, "<|endoftext|>", {ENDOFTEXT, IM_END}),  # Llama's and Gemma's way: generation_config.json has it
+        ("<|endoftext|> " + CHATML, "<|endoftext|>", {ENDOFTEXT, IM_END}),  # Phi-4's way: its texts begin with it too
         (INST, "</s>", {EOS}),
+        (ENDS_BEFORE_THE_NEXT, "<|im_end|>", {IM_END}),
+        (NO_ENDS, "<|endoftext|>", {ENDOFTEXT}),
+        (NO_REPLIES, "<|endoftext|>", {ENDOFTEXT}),
         (PLAIN, "<|endoftext|>", {ENDOFTEXT}),
         (CHATML, None, {IM_END}),
     ],

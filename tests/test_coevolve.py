@@ -55,6 +55,15 @@ def test_a_benchmark_that_is_not_there_stops_the_run_before_anything_is_made(tmp
     assert not run.exists()
 
 
+def test_a_damaged_model_stops_the_run_before_anything_is_made(run, tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    given = (f"model.path={tmp_path}", "model.build=null", "model.truth=null", "~evaluation.benchmarks.tiny")
+    code, _, err = finish(start(run, *given))
+    assert code == 2
+    assert err.startswith(f"error: model.path={tmp_path}: config.json is not JSON (")
+    assert not run.exists()
+
+
 def wait_for(run: Path, stage: str, times: int = 1) -> None:
     """Wait until `stage` has started and the orchestrator has declared the stages before it done."""
     before = ONE_ROUND[: ONE_ROUND.index(stage)]
@@ -253,6 +262,7 @@ def test_a_dry_run_prints_the_plan_and_makes_nothing(run):
     assert (code, err) == (0, "")
     assert all(stage in out for stage in ONE_ROUND)
     assert "The solver's job: " in out
+    assert "Memory for the challenger's job: up to " in out
     assert list(run.parent.iterdir()) == []
 
 

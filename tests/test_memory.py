@@ -81,17 +81,28 @@ def test_activations():
     assert memory.activations(shape(SMOLLM2), 1000, 2, checkpointing=True) == 1000 * (30 * 576 + 12_288) * 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "width"), [("bf16", 2), ("float16", 2), ("fp32", 4), ("float32", 4), (None, 4), ("auto", 4)]
+)
+def test_bytes_of_a_number(kind, width):
+    assert memory.width_of(kind) == width
+
+
 def test_logits():
     # 1,000 tokens x 49,152 scores x 4 bytes, three times.
     assert memory.logits(shape(SMOLLM2), 1000, 4) == 589_824_000
 
 
 def test_a_micro_batch_is_no_larger_than_an_update():
-    # The tiny Challenger: 8 prompts x 8 responses of at most 40 + 32 tokens are 4,608; the budget is 4,096.
-    assert memory.micro_batch_tokens(job("challenger")) == 4096
-    assert memory.micro_batch_tokens(job("challenger", "challenger.minibatch_size=4")) == 2304
+    # The tiny Challenger: 8 prompts x 8 responses of at most 40 + 32 tokens are 4,608; the budget is 4,096. On a CPU
+    # logits are made of the 8 x 8 x 32 tokens of responses.
+    assert memory.micro_batch_tokens(job("challenger")) == (4096, 2048)
+    assert memory.micro_batch_tokens(job("challenger", "challenger.minibatch_size=4")) == (2304, 1024)
     # Two processes share an update: 8 x 8 / 2 sequences each.
-    assert memory.micro_batch_tokens(job("challenger", "hardware.gpus_per_node=2")) == 2304
+    assert memory.micro_batch_tokens(job("challenger", "hardware.gpus_per_node=2")) == (2304, 1024)
+    # 128 responses of 32 tokens are as many as the budget.
+    assert memory.micro_batch_tokens(job("challenger", "challenger.rollouts=32")) == (4096, 4096)
+    assert memory.micro_batch_tokens(job("challenger", "hardware=1gpu")) == (4608, 4608)
 
 
 def test_the_challengers_job_on_a_cpu():
@@ -100,7 +111,7 @@ def test_the_challengers_job_on_a_cpu():
     assert trainer.certain == {"weights": 4 * P, "gradients": 4 * P, "AdamW": 8 * P, "reference model": 4 * P}
     assert trainer.estimated == {
         "activations of 4,096 tokens": 4096 * 30 * 12_288 * 4,
-        "their logits": 3 * 4096 * 49_152 * 4,
+        "logits of 2,048": 3 * 2048 * 49_152 * 4,
         "process": memory.TRAINER_BASE,
     }
     assert engine.certain == frozen.certain == {"weights": 4 * P}
@@ -137,7 +148,7 @@ def test_a_gpu_while_it_trains_and_while_it_samples():
     # 16,384 tokens in bfloat16; a layer of Qwen3-4B: 6 x 2560 + 2 x 4096 + 2 x (4096 + 1024) + 4 x 9728 = 72,704.
     assert training.estimated == {
         "activations of 16,384 tokens": 16_384 * (36 * 2560 + 72_704) * 2,
-        "their logits": 3 * 16_384 * 151_936 * 2,
+        "logits of 16,384": 3 * 16_384 * 151_936 * 2,
     }
     stays, engine = found["sampling"]
     assert stays.certain == {"weights": 4 * Q, "AdamW": 8 * Q}

@@ -86,8 +86,9 @@ def test_a_model_that_can_not_be_trained_is_refused(model, values, why):
     assert why in refused(model)
 
 
-def test_a_tokenizer_that_can_not_be_loaded_is_refused(model):
-    (model / "tokenizer.json").write_text('{"version": "1.0"}')
+@pytest.mark.parametrize("content", ['{"version": "1.0"}', "{", '{"version": "1.0", "model": {"type": "Nonsense"}}'])
+def test_a_tokenizer_that_can_not_be_loaded_is_refused(model, content):
+    (model / "tokenizer.json").write_text(content)
     assert "transformers can't load its config or tokenizer (" in refused(model)
 
 

@@ -40,7 +40,7 @@ def check_prompt(tokenizer: Any, prompt: RolePrompt, path: str) -> Iterator[str]
     yield from not_asked_for(prompt, text)
     first = prompt.messages[0]
     if first["role"] != "system" and (added := added_text(text, first["content"])):
-        yield f'with {prompt.system_key}=null the chat template of {path} writes a text of its own: "{added}".'
+        yield f'with {prompt.system_key}=null the chat template of {path} writes a text of its own: "{added:.100}".'
     if re.search(r"<think(ing)?>\s*$", text):
         tokens = "model.question_tokens" if prompt.role == "challenger" else "model.answer_tokens"
         yield (
@@ -85,22 +85,29 @@ def check_end(tokenizer: Any, stops: Collection[int], path: str) -> Iterator[str
 
 
 def turn_end(tokenizer: Any) -> int | None:
-    """The special token that ends an assistant's turn; None where the template writes none, or takes no such turn."""
+    """The special token that ends an assistant's turn; None where the template writes none, or takes no such turn.
+
+    Some templates end a turn only when another one follows, whose own first token is then not meant.
+    """
+    answered = [*USER, {"role": "assistant", "content": ANSWER}]
     try:
-        text = _text(tokenizer, [*USER, {"role": "assistant", "content": ANSWER}], begun=False)
+        text, followed = (_text(tokenizer, [*answered, *then], begun=False) for then in ([], USER))
     except TEMPLATE_ERRORS:
         return None
-    _, found, after = text.rpartition(ANSWER)
-    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
-    special.discard(tokenizer.unk_token_id)
-    ids = tokenizer.encode(after, add_special_tokens=False) if found else []
-    return next((token for token in ids if token in special), None)
+    if ANSWER not in text:
+        return None
+    ends = _special(tokenizer, text.rpartition(ANSWER)[2])
+    if not ends:
+        before, _, after = followed.partition(ANSWER)
+        ends = _special(tokenizer, after.partition(USER[0]["content"])[0])
+        if ends[-1:] == _special(tokenizer, before.partition(USER[0]["content"])[0])[-1:]:
+            ends = ends[:-1]
+    return ends[0] if ends else None
 
 
 def begins_a_turn(tokenizer: Any, token: int) -> bool:
-    """Whether the template writes `token` after the user's turn, to begin the assistant's."""
-    whole, before = (_text(tokenizer, USER, begun) for begun in (True, False))
-    return whole.startswith(before) and token in tokenizer.encode(whole[len(before) :], add_special_tokens=False)
+    """Whether `token` is the last special one before a reply."""
+    return _special(tokenizer, _text(tokenizer, USER, begun=True))[-1:] == [token]
 
 
 def first_line(error: Exception) -> str:
@@ -132,6 +139,13 @@ def _written(tokenizer: Any, prompt: RolePrompt, path: str) -> str:
 def _text(tokenizer: Any, messages: Messages, begun: bool) -> str:
     """The conversation as text; `begun` adds the beginning of a reply."""
     return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=begun))
+
+
+def _special(tokenizer: Any, text: str) -> list[int]:
+    """The special tokens in a text, without those for what the tokenizer doesn't know."""
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    return [token for token in ids if token in special and token != tokenizer.unk_token_id]
 
 
 def _flat(text: str) -> str:

@@ -23,13 +23,10 @@ SAMPLER_BYTES = 24
 places, for top_p.
 """
 
-TRAINER_BASE, ENGINE_BASE, SERVER_BASE, OTHERS_BASE = (round(gib * GIB) for gib in (0.3, 0.4, 0.3, 1.7))
+TRAINER_BASE, ENGINE_BASE, SERVER_BASE, OTHERS_BASE = (round(gib * GIB) for gib in (0.4, 0.2, 0.3, 1.9))
 """On a CPU: a process before it has a model; the last is the orchestrator, the warm server, the driver, Ray and the
 store together. Measured with `benchmarks/memory.py`.
 """
-
-WIDTHS = {"fp32": 4, "float32": 4, "bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2}
-"""Bytes of a number, by verl's names of types."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +62,11 @@ class Process:
     def at_least(self) -> int:
         """The certain part of it."""
         return self.count * sum(self.certain.values())
+
+
+def width_of(kind: str | None) -> int:
+    """Bytes of a number of one of verl's and vLLM's types, as bf16 or float32: 4 for those that it doesn't know."""
+    return 2 if kind in ("bf16", "bfloat16", "fp16", "float16", "half") else 4
 
 
 def shape(config: Mapping[str, Any], tensors: Mapping[str, int] | None) -> Shape | None:
@@ -109,36 +111,34 @@ def logits(model: Shape, tokens: int, width: int) -> int:
     return COPIES_OF_LOGITS * tokens * width * model.vocabulary
 
 
-def micro_batch_tokens(config: DictConfig) -> int:
-    """The most tokens that a trainer takes at once: the budget, or all of an update's where those are fewer."""
-    job, ranks = config.actor_rollout_ref, config.trainer.n_gpus_per_node * config.trainer.nnodes
-    sequences = -(-job.actor.ppo_mini_batch_size * job.rollout.n // ranks)
-    longest = config.data.max_prompt_length + config.data.max_response_length
-    return int(min(job.actor.ppo_max_token_len_per_gpu, sequences * longest))
-
-
-def trainer(config: DictConfig, model: Shape, reference: bool) -> Process:
-    """What trains: its share of the state, and a micro-batch.
-
-    Args:
-        reference: whether the KL loss's reference lies in the same memory; on GPUs verl keeps it in the host's.
+def micro_batch_tokens(config: DictConfig) -> tuple[int, int]:
+    """The most tokens that a trainer takes at once, the budget or all of an update's where those are fewer; and of how
+    many it needs logits: on a CPU of responses only (`cpu/training.py`).
     """
-    job, ranks = config.actor_rollout_ref, config.trainer.n_gpus_per_node * config.trainer.nnodes
+    job, longest = config.actor_rollout_ref, config.data.max_response_length
+    sequences = -(-job.actor.ppo_mini_batch_size * job.rollout.n // _ranks(config))
+    tokens = min(job.actor.ppo_max_token_len_per_gpu, sequences * (config.data.max_prompt_length + longest))
+    return int(tokens), int(min(tokens, sequences * longest) if config.trainer.device == "cpu" else tokens)
+
+
+def trainer(config: DictConfig, model: Shape) -> Process:
+    """What trains: its share of the state, and a micro-batch. On GPUs verl keeps the reference in the host's memory."""
+    job = config.actor_rollout_ref
     fsdp = job.actor.fsdp_config
-    state = training_state(-(-model.parameters // ranks), WIDTHS[fsdp.model_dtype])
-    if reference and job.actor.use_kl_loss:
+    state = training_state(-(-model.parameters // _ranks(config)), width_of(fsdp.model_dtype))
+    if job.actor.use_kl_loss and config.trainer.device == "cpu":
         state["reference model"] = state["weights"]
-    tokens, width = micro_batch_tokens(config), WIDTHS[fsdp.dtype]
+    (tokens, scored), width = micro_batch_tokens(config), width_of(fsdp.dtype)
     batch = {
         f"activations of {tokens:,} tokens": activations(model, tokens, width, job.model.enable_gradient_checkpointing),
-        "their logits": logits(model, tokens, width),
+        f"logits of {scored:,}": logits(model, scored, width),
     }
     return Process("trainer", state, batch, config.trainer.n_gpus_per_node)
 
 
 def on_a_cpu(config: DictConfig, model: Shape) -> list[Process]:
     """Everything that a job starts on a machine without GPUs."""
-    trains = trainer(config, model, reference=True)
+    trains = trainer(config, model)
     trains.estimated["process"] = TRAINER_BASE
     found = [trains, _cpu_engine("engine", config.actor_rollout_ref.rollout, model, trains.count)]
     served = config.reward.reward_model
@@ -153,7 +153,7 @@ def _cpu_engine(name: str, rollout: DictConfig, model: Shape, count: int) -> Pro
         "sampler": SAMPLER_BYTES * rollout.max_num_seqs * model.vocabulary,
         "process and its server": ENGINE_BASE + SERVER_BASE,
     }
-    return Process(name, {"weights": WIDTHS[rollout.dtype] * model.parameters}, estimated, count)
+    return Process(name, {"weights": width_of(rollout.dtype) * model.parameters}, estimated, count)
 
 
 def on_a_gpu(config: DictConfig, model: Shape, gpu: int) -> dict[str, list[Process]]:
@@ -163,12 +163,16 @@ def on_a_gpu(config: DictConfig, model: Shape, gpu: int) -> dict[str, list[Proce
     """
     job = config.actor_rollout_ref
     fsdp, rollout = job.actor.fsdp_config, job.rollout
-    trains = replace(trainer(config, model, reference=False), count=1)
+    trains = replace(trainer(config, model), count=1)
     stays = {
         "weights": 0 if fsdp.param_offload else trains.certain["weights"],
         "AdamW": 0 if fsdp.optimizer_offload else trains.certain["AdamW"],
     }
-    weights = WIDTHS[rollout.dtype] * model.parameters // rollout.tensor_model_parallel_size
+    weights = width_of(rollout.dtype) * model.parameters // rollout.tensor_model_parallel_size
     share = int(rollout.gpu_memory_utilization * gpu)
     engine = Process("engine", {"weights": weights}, {"KV cache and the rest of its share": max(0, share - weights)})
     return {"training": [trains], "sampling": [Process("trainer", stays, {}), engine]}
+
+
+def _ranks(config: DictConfig) -> int:
+    return int(config.trainer.n_gpus_per_node * config.trainer.nnodes)

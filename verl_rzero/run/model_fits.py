@@ -39,9 +39,10 @@ def check(settings: Settings, configs: Mapping[str, DictConfig]) -> list[str]:
         if gpu is None:
             check_bucket(config, model)
         for what, there, parts in needs(role, config, model, gpu):
+            most = in_gib(sum(part.size for part in parts))
             if not elsewhere:
                 check_fits(what, there, parts, settings.model.name)
-            lines.append(f"{what}: up to {in_gib(sum(part.size for part in parts))} of {in_gib(there)}.")
+            lines.append(f"{what}: up to {most}." if elsewhere else f"{what}: up to {most} of {in_gib(there)}.")
             lines += ["  " + in_words(part.name, part.count, part.certain | part.estimated) for part in parts]
     return lines
 
@@ -96,7 +97,7 @@ def check_fits(what: str, there: int, parts: Sequence[Process], name: str) -> No
 def check_bucket(config: DictConfig, model: Shape) -> None:
     """Raises UserError where a tensor is larger than what trained weights travel in, on a CPU."""
     megabytes = config.actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes
-    width = memory.WIDTHS[config.actor_rollout_ref.actor.fsdp_config.model_dtype]
+    width = memory.width_of(config.actor_rollout_ref.actor.fsdp_config.model_dtype)
     needed = -(-width * model.largest // 2**20)
     if needed > megabytes:
         key = "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes"

@@ -1,0 +1,143 @@
+"""What coevolve and dry_run say of a model before anything starts."""
+
+import json
+from pathlib import Path
+
+import pytest
+from test_weights import save
+
+from verl_rzero import settings
+from verl_rzero.base.errors import UserError
+from verl_rzero.engine import jobs, model_check, weights
+from verl_rzero.engine.memory import GIB, Process
+from verl_rzero.run import model_fits
+from verl_rzero.settings import Settings, machine
+from verl_rzero.tiny_world.shape import SHAPE
+from verl_rzero.tiny_world.tokenizer import make_tokenizer
+
+GIVEN = ("hardware=cpu", "model.build=null", "model.truth=null", "~evaluation.benchmarks.tiny")
+
+
+@pytest.fixture(autouse=True)
+def looked_at_in_this_process(monkeypatch):
+    monkeypatch.setattr(model_check, "check", model_check.look_at)  # test_model_check.py has the other process
+
+
+@pytest.fixture
+def model(tmp_path):
+    make_tokenizer().save_pretrained(tmp_path)
+    config = {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "max_position_embeddings": 512, **SHAPE}
+    (tmp_path / "config.json").write_text(json.dumps({**config, "eos_token_id": 1}))
+    save(tmp_path / weights.ONE_FILE, a=[1000, 1000])
+    return tmp_path
+
+
+def given(path: Path | str, *overrides: str) -> Settings:
+    return settings.load([*GIVEN, f"model.path={path}", *overrides])
+
+
+def configs(asked: Settings, *roles: str):
+    return {
+        role: jobs.verl_config(asked, role, model="m", train_file="f", stage_dir="run/round_1", solver="m")
+        for role in roles
+    }
+
+
+def test_a_model_that_is_built_here_is_not_warned_about(capsys):
+    asked = settings.load(["hardware=cpu"])
+    lines = model_fits.check(asked, configs(asked, "challenger", "solver"))
+    assert capsys.readouterr().out == ""
+    assert [line.partition(":")[0] for line in lines if not line.startswith(" ")] == [
+        "Memory for the challenger's job",
+        "Memory for the solver's job",
+    ]
+
+
+def test_a_model_of_somebody_is_warned_about_and_its_weights_are_counted(model, capsys):
+    asked = given(model)
+    lines = model_fits.check(asked, configs(asked, "solver"))
+    said = capsys.readouterr().out.splitlines()
+    assert [line.startswith("warning: nothing in the ") for line in said] == [True, True]
+    # A million weights: the trainer's 16 bytes and the reference's 4 are 0.02 GiB and not worth a word, but for the
+    # process; all of it with the engine's 1 GiB of cache, its server, and the rest.
+    assert lines[0].startswith("Memory for the solver's job: up to 3.")
+    assert lines[1].startswith("  trainer 0.")
+    assert lines[2] == "  engine 1.5 GiB: KV cache 1.0, process and its server 0.5"
+
+
+def test_a_method_without_a_challenger_asks_for_no_question(model, capsys):
+    (model / "questions.jsonl").write_text('{"question": "1+1"}')
+    model_fits.check(given(model, "method=ttrl", f"data={model}/questions.jsonl"), {})
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.startswith("warning: nothing in the solver's prompt")
+
+
+def test_of_a_model_that_is_not_here_only_the_prompts_are_looked_at(capsys):
+    asked = given("nobody/has-this-model")
+    assert model_fits.check(asked, configs(asked, "solver")) == []
+    first, *warnings = capsys.readouterr().out.splitlines()
+    assert first.startswith("nobody/has-this-model is not on this machine yet")
+    assert len(warnings) == 2
+
+
+def test_human_examples_count_as_part_of_the_challengers_prompt(model, tmp_path):
+    path = tmp_path / "people.jsonl"
+    rows = [{"question": "1+2+3+" * n, "answer": "1"} for n in (1, 6, 5)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    # Questions of 6, 36 and 30 tokens. A prompt that shows the two longest has 66 and those around them: <unk> for what
+    # people wrote before, <question>, <unk>, </question>, \n\n for each, <|ask|> and the template's <|answer|>.
+    asked = given(model, f"anchors.path={path}", "anchors.in_prompt=2", "model.prompt_tokens=60")
+    with pytest.raises(UserError, match="model.prompt_tokens=60: the challenger's prompt has ") as error:
+        model_fits.check(asked, {})
+    needed = int(str(error.value).partition("prompt has ")[2].split()[0])
+    assert 66 < needed < 90
+    model_fits.check(given(model, f"anchors.path={path}", "anchors.in_prompt=2", f"model.prompt_tokens={needed}"), {})
+
+
+def test_more_than_the_machine_has_is_refused_where_certain_and_else_warned_of(capsys):
+    parts = [Process("trainer", {"weights": 2 * GIB, "AdamW": 3 * GIB}, {"activations": GIB}, count=2)]
+    model_fits.check_fits("Memory", 12 * GIB, parts, "big")
+    assert capsys.readouterr().out == ""
+    model_fits.check_fits("Memory", 11 * GIB, parts, "big")
+    assert "warning: Memory: 11.0 GiB is there, and it may take 12.0 GiB." in capsys.readouterr().out
+    with pytest.raises(UserError) as error:
+        model_fits.check_fits("Memory", 9 * GIB, parts, "big")
+    assert str(error.value).startswith(
+        "model=big: Memory: 9.0 GiB is there, and 10.0 GiB the least that it takes "
+        "(trainer 2 x 5.0 GiB: weights 2.0, AdamW 3.0)."
+    )
+
+
+def test_a_model_too_large_for_this_machine_is_refused_before_anything_starts(monkeypatch):
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 2**20)
+    asked = settings.load(["hardware=cpu"])
+    with pytest.raises(UserError, match="model=tiny: Memory for the solver's job: 0.0 GiB is there"):
+        model_fits.check(asked, configs(asked, "solver"))
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")  # the job will run on other machines than this one
+    assert model_fits.check(asked, configs(asked, "solver"))
+
+
+def test_gpus_are_only_judged_where_their_memory_is_known(monkeypatch, capsys):
+    asked = settings.load(["hardware=1gpu"])
+    monkeypatch.setattr(machine, "gpu_memory_bytes", lambda: None)
+    assert model_fits.check(asked, configs(asked, "solver")) == []
+    monkeypatch.setattr(machine, "gpu_memory_bytes", lambda: 80 * GIB)
+    lines = model_fits.check(asked, configs(asked, "solver"))
+    assert [line.partition(":")[0] for line in lines if not line.startswith(" ")] == [
+        "Memory of a GPU while the solver is training",
+        "Memory of a GPU while the solver is sampling",
+    ]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_tensor_that_trained_weights_can_not_travel_in_is_refused_on_a_cpu(model):
+    # 17 million weights of 4 bytes are 64.8 MiB; a bucket has 64.
+    save(model / weights.ONE_FILE, a=[17, 1000, 1000])
+    asked = given(model)
+    key = "hardware.verl.actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes"
+    with pytest.raises(UserError) as error:
+        model_fits.check(asked, configs(asked, "solver"))
+    assert str(error.value).startswith(f"{key}=64: the model's largest tensor has 65 MiB")
+    assert str(error.value).endswith(f"Write {key}=65.")
+    asked = given(model, f"{key}=65")
+    model_fits.check(asked, configs(asked, "solver"))
