@@ -313,6 +313,7 @@ def test_help_shows_every_key_with_its_value():
         ["model=tiny", "hardware=cpu"],
         ["model=tiny", "hardware=1gpu"],
         ["model=small", "hardware=1gpu"],
+        ["model=smollm2", "hardware=cpu"],
         ["model=qwen3_4b_base", "hardware=8gpu"],
         ["model=qwen3_8b_base", "hardware=8gpu"],
     ],
@@ -324,7 +325,7 @@ def test_the_jobs_of_every_recipe_are_complete_for_verl(words, tmp_path):
 def test_every_model_and_every_hardware_is_among_these_recipes():
     models = compose.choices("model")
     of_rzero = [name for name in models if not name.startswith("ttrl_")]
-    assert of_rzero == ["qwen3_4b_base", "qwen3_8b_base", "small", "tiny"]
+    assert of_rzero == ["qwen3_4b_base", "qwen3_8b_base", "small", "smollm2", "tiny"]
     assert compose.choices("hardware") == ["1gpu", "8gpu", "cpu"]
 
 
