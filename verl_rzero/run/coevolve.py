@@ -190,11 +190,13 @@ def check_jobs(settings: Settings, run: Path) -> dict[str, DictConfig]:
 
     Raises UserError for a key below `*.verl` that verl doesn't have.
     """
-    here, base = run / "round_1", run / "base/model/model"
-    roles = [kind.name for kind in plan.method(settings).kinds if kind.trains]
+    here, base, shape = run / "round_1", run / "base/model/model", model_fits.shape(settings)
     return {
-        role: jobs.verl_config(settings, role, model=base, train_file="none", stage_dir=here / role, solver=base)
-        for role in roles
+        kind.name: jobs.verl_config(
+            settings, kind.name, model=base, train_file="none", stage_dir=here / kind.name, solver=base, shape=shape
+        )
+        for kind in plan.method(settings).kinds
+        if kind.trains
     }
 
 
