@@ -11,6 +11,6 @@ from verl_rzero.run import coevolve
 
 if __name__ == "__main__":
     if "FAKE_CHECKS_JOBS" not in os.environ:
-        coevolve.check_jobs = lambda settings, run, model: {}
+        coevolve.check_jobs = lambda settings, run: {}
     stage = Path(__file__).with_name("fake_stage.py")
     sys.exit(coevolve.main(lambda run, ids, variables: [sys.executable, str(stage), str(run), *ids]))

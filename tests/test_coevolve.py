@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from verl_rzero.data import run_dir
-from verl_rzero.engine import memory
 from verl_rzero.engine.processes import RUN_VARIABLE
 from verl_rzero.run import coevolve
 from verl_rzero.settings import compose, load
@@ -314,26 +313,29 @@ def test_help_shows_every_key_with_its_value():
         ["model=tiny", "hardware=cpu"],
         ["model=tiny", "hardware=1gpu"],
         ["model=small", "hardware=1gpu"],
+        ["model=smollm2", "hardware=cpu"],
         ["model=qwen3_4b_base", "hardware=8gpu"],
         ["model=qwen3_8b_base", "hardware=8gpu"],
     ],
 )
 def test_the_jobs_of_every_recipe_are_complete_for_verl(words, tmp_path):
-    assert {*coevolve.check_jobs(load(words), tmp_path, None)} == {"challenger", "solver"}
+    assert {*coevolve.check_jobs(load(words), tmp_path)} == {"challenger", "solver"}
 
 
 def test_jobs_are_looked_at_as_they_will_be_for_the_runs_own_model(tmp_path):
-    # SmolLM2's largest tensor has 49,152 x 576 weights of 4 bytes, 108 MiB; a model that isn't known gets 64.
-    model = memory.Shape(134_515_008, 49_152 * 576, 576, 30, 9, 3, 64, 1536, 49_152)
-    for known, megabytes in ((model, 108), (None, 64)):
-        config = coevolve.check_jobs(load(["hardware=cpu"]), tmp_path, known)["solver"]
+    # SmolLM2's largest tensor has 49,152 x 576 weights of 4 bytes, 108 MiB; a model that isn't here yet gets 64.
+    sizes = {"hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "intermediate_size": 1536}
+    (tmp_path / "config.json").write_text(json.dumps({**sizes, "vocab_size": 49_152}))
+    given = ["hardware=cpu", "model.build=null", "model.truth=null", "~evaluation.benchmarks.tiny"]
+    for path, megabytes in ((tmp_path, 108), ("nobody/has-this-model", 64)):
+        config = coevolve.check_jobs(load([*given, f"model.path={path}"]), tmp_path / "run")["solver"]
         assert config.actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes == megabytes
 
 
 def test_every_model_and_every_hardware_is_among_these_recipes():
     models = compose.choices("model")
     of_rzero = [name for name in models if not name.startswith("ttrl_")]
-    assert of_rzero == ["qwen3_4b_base", "qwen3_8b_base", "small", "tiny"]
+    assert of_rzero == ["qwen3_4b_base", "qwen3_8b_base", "small", "smollm2", "tiny"]
     assert compose.choices("hardware") == ["1gpu", "8gpu", "cpu"]
 
 

@@ -23,6 +23,7 @@ ROOMS = (
     "engine",
     "evaluation",
     "tiny_world",
+    "english_sums",
     "methods",
     "watch",
     "run",
@@ -39,6 +40,7 @@ FORBIDDEN = {
     "sft": {"methods", "watch", "run", "publish"},
     "publish": {"run"},
     "tiny_world": {"engine", "evaluation", "settings"},
+    "english_sums": {"engine", "evaluation", "settings", "tiny_world"},
 }
 """Imports that the order alone would allow."""
 

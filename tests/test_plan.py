@@ -111,6 +111,16 @@ def test_a_setting_changes_the_hash_of_the_stages_that_depend_on_it(override, ch
     assert differing == changed
 
 
+def test_a_model_that_is_prepared_for_its_prompts_depends_on_them():
+    def hash_of(*words):
+        asked = load(list(words))
+        return plan.settings_hash(plan.plan(asked)[0], asked)
+
+    for key in ("challenger_system", "challenger_user", "solver_system"):
+        assert hash_of("model=smollm2") != hash_of("model=smollm2", f"prompts.{key}=Hello")
+        assert hash_of("model=tiny") == hash_of("model=tiny", f"prompts.{key}=Hello")
+
+
 def test_what_chooses_the_round_may_change():
     other = "evaluation.benchmarks.other={path: null, n: 4}"
     before, after = load([other]), load([other, "evaluation.choose_by=other", "monitors.early_stop_rounds=2"])

@@ -19,6 +19,7 @@ PAPER = ("qwen3_4b_base", "qwen3_8b_base")
 SENSIBLE = {
     "tiny": ("cpu", "1gpu", "8gpu"),
     "small": ("1gpu", "8gpu"),
+    "smollm2": ("cpu", "1gpu", "8gpu"),
     "qwen3_4b_base": ("8gpu",),
     "qwen3_8b_base": ("8gpu",),
     "ttrl_tiny": ("cpu", "1gpu", "8gpu"),

@@ -91,6 +91,7 @@ def test_a_saved_file_reads_back_equal(tmp_path):
         (["model=small", "model.path=null"], ["model.path=null", "no base model"]),
         (["model=small", "model.path=/nowhere/at/all"], ["model.path=/nowhere/at/all", "no such directory"]),
         (["model.path=Qwen/Qwen3-4B-Base"], ["model.path=Qwen/Qwen3-4B-Base", "built here"]),
+        (["model=smollm2", "model.path=/nowhere/at/all"], ["model.path=/nowhere/at/all", "no such directory"]),
         (["model.truth=somewhere"], ["model.truth=somewhere", "module:function"]),
         (["prompts.solver_user=Solve"], ["prompts.solver_user=Solve:", "{question}"]),
         (["evaluation.benchmarks.mine={path: /nowhere.parquet, n: 5}"], ["mine.path=/nowhere.parquet", "no such file"]),
@@ -123,6 +124,11 @@ def test_a_directory_beside_us_is_never_taken_for_a_hub_name(tmp_path, monkeypat
     assert "no such directory" in refused("model=small", "model.path=models/misspelt")
     (tmp_path / "models/right").mkdir()
     assert settings.load(["model=small", "model.path=models/right"]).model.path == "models/right"
+
+
+def test_a_model_that_is_prepared_may_come_from_elsewhere():
+    asked = settings.load(["model=smollm2", "model.path=HuggingFaceTB/SmolLM2-135M-Instruct"]).model
+    assert (asked.build, asked.path) == ("smollm2", "HuggingFaceTB/SmolLM2-135M-Instruct")
 
 
 def test_every_key_is_documented():

@@ -4,6 +4,7 @@ R-Zero with one shared model is `rzero` with other policies (`policies.policies`
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from verl_rzero.methods import sizes, work
 from verl_rzero.methods.kinds import Kind, Method, Stage
@@ -23,9 +24,11 @@ ASK = (
 ANSWER = ("prompts.solver_system", "prompts.solver_user", "model.prompt_tokens", "model.answer_tokens")
 VOTE = (*ANSWER, "prompts.validity", "curation.ill_posed_share", "unanswered", "roles")
 SCORES = ("evaluation.benchmarks", "evaluation.k", "evaluation.temperature", "evaluation.judge.model")
+PREPARED_FOR = ("prompts.challenger_system", "prompts.challenger_user", "prompts.solver_system", "prompts.solver_user")
 JOB = ("hardware.device", "hardware.verl")
 
 MODEL = Kind("model", work.base_model, ("model.path", "model.build", "model.build_seed", "model.build_steps"))
+PREPARED_MODEL = replace(MODEL, depends=(*MODEL.depends, *PREPARED_FOR))
 EVALUATION = Kind(
     "evaluation",
     work.evaluation,
@@ -135,7 +138,8 @@ METHODS = {
 
 
 def _base(settings: Settings) -> Iterator[Stage]:
-    yield Stage(MODEL, 0, (), sizes.base(settings))
+    kind = PREPARED_MODEL if settings.model.build == "smollm2" else MODEL
+    yield Stage(kind, 0, (), sizes.base(settings))
     yield from _evaluated(settings, 0)
 
 

@@ -7,6 +7,8 @@ from verl_rzero.settings.benchmarks import source
 
 def base(settings: Settings) -> str:
     model = settings.model
+    if model.build == "smollm2":
+        return f"{model.path or 'SmolLM2-135M-Instruct'}, prepared"
     return f"{model.build_steps} training steps" if model.build else f"from {model.path}"
 
 

@@ -10,6 +10,7 @@ from verl_rzero.data import records
 from verl_rzero.data.given import GivenQuestion, read_given
 from verl_rzero.data.outputs import kept_before, label_accuracy, model_hash, model_of, truth_of
 from verl_rzero.grading.counts import GradingCounts
+from verl_rzero.methods import base_models
 from verl_rzero.methods.inputs import StageInputs, remembered
 from verl_rzero.methods.policies import BASE, trains
 from verl_rzero.methods.training import as_it_was, prompt_rows, train
@@ -17,27 +18,17 @@ from verl_rzero.rules.voting import Denominator
 from verl_rzero.settings import Settings
 from verl_rzero.settings.benchmarks import LoadedBenchmark
 
-BENCHMARK, PROMPTS = "benchmark_{}.parquet", "prompts.parquet"
+PROMPTS = "prompts.parquet"
 
 
 def base_model(stage: StageInputs) -> dict[str, Any]:
-    """The base model: built here, or the given one; and the benchmarks that are made with it."""
+    """The base model: made here, with the benchmarks of its world, or the given one."""
     model = stage.settings.model
-    if model.path is not None:
-        local = Path(model.path).expanduser()
-        return {"model": str(local.resolve()) if local.is_dir() else model.path}
-    from verl_rzero.tiny_world import base_model as tiny
-    from verl_rzero.tiny_world import benchmark
-
-    progress = Progress(stage.dir, model.build_steps, "step")
-    numbers = tiny.build(
-        stage.dir / "model", model.build_seed, model.build_steps, lambda done, _total, note: progress.update(done, note)
-    )
-    drawn: list[str] = []  # benchmarks of the tiny world share no question
-    for name, asked in stage.settings.evaluation.benchmarks.items():
-        if asked.n is not None and stage.settings.evaluation.made_with_model(name):
-            drawn += benchmark.write(stage.dir / BENCHMARK.format(name), asked.n, model.build_seed, drawn)
-    return {"model": "model", **numbers}
+    if model.build is not None:
+        return {"model": base_models.MODEL, **base_models.BUILDS[model.build](stage)}
+    assert model.path is not None
+    local = Path(model.path).expanduser()
+    return {"model": str(local.resolve()) if local.is_dir() else model.path}
 
 
 def challenger(stage: StageInputs) -> dict[str, Any]:
@@ -215,7 +206,7 @@ def benchmark(stage: StageInputs, name: str) -> LoadedBenchmark:
 
     evaluation = stage.settings.evaluation
     asked = evaluation.benchmarks[name]
-    made = stage.run / BASE / BENCHMARK.format(name)
+    made = stage.run / BASE / base_models.BENCHMARK.format(name)
     return load(name, made if evaluation.made_with_model(name) else asked.path, asked.n)
 
 

@@ -20,7 +20,6 @@ from verl_rzero.base.files import read_json
 from verl_rzero.data import anchors, given, outputs, run_dir
 from verl_rzero.engine import environment, jobs, processes, warm
 from verl_rzero.engine.cluster import check_cluster
-from verl_rzero.engine.memory import Shape
 from verl_rzero.evaluation import judge
 from verl_rzero.evaluation import load as evaluation_data
 from verl_rzero.methods import plan
@@ -61,8 +60,7 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
     anchors.check(settings.anchors)
     given.check(settings)
     tracking.check(settings)
-    model = model_fits.look_at(settings)
-    model_fits.check_memory(settings, model, check_jobs(settings, run, model))
+    model_fits.check(settings, check_jobs(settings, run))
     check_benchmarks(settings)
     with run_dir.locked(run), environment.temporary_files(settings):
         run_dir.prepare(run, settings, plan.ALL_DEPENDS)
@@ -166,12 +164,11 @@ def dry_run(settings: Settings) -> None:
     for stage in stages:
         done = run_dir.is_done(stage.directory(run))
         say(f"  {'done ' if done else 'to do'}  {stage.id:<20}  {stage.size}")
-    model = model_fits.look_at(settings)
-    configs = check_jobs(settings, run, model)
+    configs = check_jobs(settings, run)
     for role, config in configs.items():
         count = len(schema.flat(compose.plain(config)))
         say(f"The {role}'s job: {count} keys of verl's configuration, every one known to verl.")
-    for line in model_fits.check_memory(settings, model, configs):
+    for line in model_fits.check(settings, configs):
         say(line)
     check_benchmarks(settings)
     say("Nothing was started.")
@@ -188,18 +185,18 @@ def check_benchmarks(settings: Settings) -> None:
     evaluation_data.check(asked)
 
 
-def check_jobs(settings: Settings, run: Path, model: Shape | None) -> dict[str, DictConfig]:
-    """Each role's whole verl configuration, composed against verl's own tree for a model of these sizes.
+def check_jobs(settings: Settings, run: Path) -> dict[str, DictConfig]:
+    """Each role's whole verl configuration, composed against verl's own tree.
 
     Raises UserError for a key below `*.verl` that verl doesn't have.
     """
-    here, base = run / "round_1", run / "base/model/model"
-    roles = [kind.name for kind in plan.method(settings).kinds if kind.trains]
+    here, base, shape = run / "round_1", run / "base/model/model", model_fits.shape(settings)
     return {
-        role: jobs.verl_config(
-            settings, role, model=base, train_file="none", stage_dir=here / role, solver=base, shape=model
+        kind.name: jobs.verl_config(
+            settings, kind.name, model=base, train_file="none", stage_dir=here / kind.name, solver=base, shape=shape
         )
-        for role in roles
+        for kind in plan.method(settings).kinds
+        if kind.trains
     }
 
 

@@ -12,32 +12,28 @@ from verl_rzero.data import anchors
 from verl_rzero.engine import memory, model_check
 from verl_rzero.engine.lengths import longest
 from verl_rzero.engine.memory import GIB, Process, Shape
+from verl_rzero.english_sums import shape as english_sums
 from verl_rzero.methods import plan
 from verl_rzero.rules.prompts import RolePrompt, not_asked_for, role_prompts
 from verl_rzero.settings import Settings, machine
-from verl_rzero.tiny_world.shape import SHAPE
+from verl_rzero.tiny_world import shape as tiny_world
+
+SHAPES = {"tiny_world": tiny_world.SHAPE, "smollm2": english_sums.SHAPE}
+"""model.build -> the sizes of what it makes, by the names of a config.json."""
 
 LESS = "Smaller hardware.actor_tokens_per_gpu, model.question_tokens or model.answer_tokens take less."
 
 
-def look_at(settings: Settings) -> Shape | None:
-    """Print what may be wrong with the run's model; returns its sizes, None where they can't be known yet.
-
-    Raises:
-        UserError: no run can be made with it.
-    """
-    return memory.shape(SHAPE, None) if settings.model.path is None else given(settings)
-
-
-def check_memory(settings: Settings, model: Shape | None, configs: Mapping[str, DictConfig]) -> list[str]:
-    """What memory each job takes, a line and one for each process; prints where it may be more than there is.
+def check(settings: Settings, configs: Mapping[str, DictConfig]) -> list[str]:
+    """Print what may be wrong with the model, and return what memory its jobs take, a line or more for each.
 
     Args:
         configs: verl's configuration of each role's job.
 
     Raises:
-        UserError: it is certain to be more.
+        UserError: no run can be made with the model, or none on this machine.
     """
+    model = shape(settings) if settings.model.path is None else given(settings)
     gpu = machine.gpu_memory_bytes() if settings.hardware.device == "cuda" else None
     if model is None or (settings.hardware.device == "cuda" and gpu is None):
         return []
@@ -53,6 +49,12 @@ def check_memory(settings: Settings, model: Shape | None, configs: Mapping[str, 
             lines.append(f"{what}: up to {most}." if elsewhere else f"{what}: up to {most} of {in_gib(there)}.")
             lines += ["  " + in_words(part.name, part.count, part.certain | part.estimated) for part in parts]
     return lines
+
+
+def shape(settings: Settings) -> Shape | None:
+    """The sizes of the run's base model; None where they can't be known before it is there."""
+    path = settings.model.path
+    return memory.shape(SHAPES[str(settings.model.build)], None) if path is None else model_check.shape(path)
 
 
 def given(settings: Settings) -> Shape | None:

@@ -22,15 +22,22 @@ QUESTION_BOX = ("optional", "dataset", "always")
 @dataclass(frozen=True)
 class Model:
     name: str = field(metadata=doc("what the model is called in the report"))
-    path: str | None = field(metadata=doc("directory or hub name of the base model; null when it is built here"))
+    path: str | None = field(
+        metadata=doc(
+            "directory or hub name of the base model; null when it is built here. With build=smollm2: of the source"
+        )
+    )
     truth: str | None = field(
         metadata=doc("module:function that knows the true answer of a question; only ever used for measuring")
     )
     build: str | None = field(
-        metadata=doc("makes the base model at the start of the run: tiny_world, or null", choices=("tiny_world",))
+        metadata=doc(
+            "makes the base model at the start of the run: tiny_world from scratch, smollm2 from a chat model, or null",
+            choices=("tiny_world", "smollm2"),
+        )
     )
     build_seed: int = field(metadata=doc("seed of the base model that is built here", at_least=0))
-    build_steps: int = field(metadata=doc("training steps of the base model that is built here", at_least=1))
+    build_steps: int = field(metadata=doc("training steps of a base model from scratch", at_least=1))
     prompt_tokens: int = field(metadata=doc("longest prompt", at_least=1))
     question_tokens: int = field(metadata=doc("longest text of the Challenger", at_least=1))
     answer_tokens: int = field(metadata=doc("longest text of the Solver", at_least=1))
