@@ -25,7 +25,8 @@ def shape(config: dict) -> Shape:
 
 
 def job(role: str, *overrides: str):
-    asked = settings.load(["hardware=cpu", *overrides])
+    one = [] if any(word.startswith("hardware=") for word in overrides) else ["hardware.gpus_per_node=1"]
+    asked = settings.load(["hardware=cpu", "hardware.cpu_dtype=float32", *one, *overrides])
     return jobs.verl_config(asked, role, model="m", train_file="f", stage_dir="run/round_1", solver="m")
 
 

@@ -54,7 +54,7 @@ def test_a_model_that_is_built_here_is_not_warned_about(capsys):
 
 
 def test_a_model_of_somebody_is_warned_about_and_its_weights_are_counted(model, capsys):
-    asked = given(model)
+    asked = given(model, "hardware.gpus_per_node=1")
     lines = model_fits.check(asked, configs(asked, "solver"))
     said = capsys.readouterr().out.splitlines()
     assert [line.startswith("warning: nothing in the ") for line in said] == [True, True]
