@@ -18,9 +18,6 @@ QWEN3_4B = {
 }  # fmt: skip
 
 
-ONE = "hardware.gpus_per_node=1"
-
-
 def shape(config: dict) -> Shape:
     found = memory.shape(config, None)
     assert found is not None
@@ -28,7 +25,8 @@ def shape(config: dict) -> Shape:
 
 
 def job(role: str, *overrides: str):
-    asked = settings.load(["hardware=cpu", *overrides])
+    one = [] if any(word.startswith("hardware=") for word in overrides) else ["hardware.gpus_per_node=1"]
+    asked = settings.load(["hardware=cpu", "hardware.cpu_dtype=float32", *one, *overrides])
     return jobs.verl_config(asked, role, model="m", train_file="f", stage_dir="run/round_1", solver="m")
 
 
@@ -99,17 +97,17 @@ def test_logits():
 def test_a_micro_batch_is_no_larger_than_an_update():
     # The tiny Challenger: 8 prompts x 8 responses of at most 40 + 32 tokens are 4,608; the budget is 4,096. On a CPU
     # logits are made of the 8 x 8 x 32 tokens of responses.
-    assert memory.micro_batch_tokens(job("challenger", ONE)) == (4096, 2048)
-    assert memory.micro_batch_tokens(job("challenger", ONE, "challenger.minibatch_size=4")) == (2304, 1024)
+    assert memory.micro_batch_tokens(job("challenger")) == (4096, 2048)
+    assert memory.micro_batch_tokens(job("challenger", "challenger.minibatch_size=4")) == (2304, 1024)
     # Two processes share an update: 8 x 8 / 2 sequences each.
     assert memory.micro_batch_tokens(job("challenger", "hardware.gpus_per_node=2")) == (2304, 1024)
     # 128 responses of 32 tokens are as many as the budget.
-    assert memory.micro_batch_tokens(job("challenger", ONE, "challenger.rollouts=32")) == (4096, 4096)
+    assert memory.micro_batch_tokens(job("challenger", "challenger.rollouts=32")) == (4096, 4096)
     assert memory.micro_batch_tokens(job("challenger", "hardware=1gpu")) == (4608, 4608)
 
 
 def test_the_challengers_job_on_a_cpu():
-    trainer, engine, frozen, rest = memory.on_a_cpu(job("challenger", ONE), shape(SMOLLM2))
+    trainer, engine, frozen, rest = memory.on_a_cpu(job("challenger"), shape(SMOLLM2))
     P = 134_515_008
     assert trainer.certain == {"weights": 4 * P, "gradients": 4 * P, "AdamW": 8 * P, "reference model": 4 * P}
     assert trainer.estimated == {
@@ -124,7 +122,7 @@ def test_the_challengers_job_on_a_cpu():
 
 
 def test_in_bfloat16_a_reference_and_an_engine_are_half_as_large_and_what_is_trained_is_not():
-    trainer, engine, *_ = memory.on_a_cpu(job("challenger", ONE, "hardware.cpu_dtype=bfloat16"), shape(SMOLLM2))
+    trainer, engine, *_ = memory.on_a_cpu(job("challenger", "hardware.cpu_dtype=bfloat16"), shape(SMOLLM2))
     P = 134_515_008
     assert trainer.certain == {"weights": 4 * P, "gradients": 4 * P, "AdamW": 8 * P, "reference model": 2 * P}
     assert trainer.estimated["activations of 4,096 tokens"] == 4096 * 30 * 12_288 * 2

@@ -191,7 +191,7 @@ def test_bad_files(tmp_path):
 
 def test_too_few_rows_for_a_batch(words):
     with pytest.raises(UserError, match=r"batch_size=5: .*4 rows.*Write batch_size=4\."):
-        fine_tune(load([*words, "batch_size=5"]))
+        fine_tune(load([*words, "batch_size=5", "hardware.gpus_per_node=1"]))
 
 
 # --- tokens and the loss mask
@@ -290,7 +290,7 @@ def test_what_verl_is_told(words):
         None,
     )
     assert config.model.override_config.attn_implementation == "packed_sdpa"
-    assert (config.engine.dtype, config.trainer.device, config.trainer.n_gpus_per_node) == ("float32", "cpu", 1)
+    assert (config.engine.dtype, config.trainer.device, config.trainer.n_gpus_per_node) == ("float32", "cpu", 2)
     assert (config.trainer.resume_mode, list(config.checkpoint.save_contents)) == ("disable", ["hf_model"])
 
 

@@ -125,10 +125,10 @@ def trainer(config: DictConfig, model: Shape) -> Process:
     """What trains: its share of the state, and a micro-batch. On GPUs verl keeps the reference in the host's memory."""
     job = config.actor_rollout_ref
     fsdp = job.actor.fsdp_config
-    state = training_state(-(-model.parameters // _ranks(config)), width_of(fsdp.model_dtype))
+    share = -(-model.parameters // _ranks(config))
+    state = training_state(share, width_of(fsdp.model_dtype))
     if job.actor.use_kl_loss and config.trainer.device == "cpu":
-        width = width_of(job.ref.fsdp_config.model_dtype)
-        state["reference model"] = width * -(-model.parameters // _ranks(config))
+        state["reference model"] = width_of(job.ref.fsdp_config.model_dtype) * share
     (tokens, scored), width = micro_batch_tokens(config), width_of(fsdp.dtype)
     batch = {
         f"activations of {tokens:,} tokens": activations(model, tokens, width, job.model.enable_gradient_checkpointing),

@@ -27,9 +27,7 @@ def verl_values(settings: Settings, role: str, model: Shape | None) -> dict[str,
     }
     worker = {"distributed_executor_backend": "uni"}
     extension = {"worker_extension_cls": "verl_rzero.engine.cpu.vllm_cpu.CPUWorkerExtension"}
-    short = "bf16" if dtype == "bfloat16" else "fp32"
-    precision = {"param_dtype": short, "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
-    fsdp = {"model_dtype": "fp32", "dtype": dtype, "use_torch_compile": False, "mixed_precision": precision}
+    fsdp = training_precision(dtype)
     slots = settings.hardware.gpus_per_node + (settings.hardware.solver_gpus if role == "challenger" else 0)
     config: dict[str, Any] = {
         "algorithm": {"rollout_correction": {"bypass_mode": True}},  # both sides compute alike; saves a forward pass
@@ -41,7 +39,7 @@ def verl_values(settings: Settings, role: str, model: Shape | None) -> dict[str,
                 "optim": {"override_optimizer_config": {"fused": True}},
                 "ppo_max_token_len_per_gpu": micro_batch_tokens(settings, role, model),
             },
-            "ref": {"fsdp_config": {**fsdp, "model_dtype": short}},
+            "ref": {"fsdp_config": {**fsdp, "model_dtype": dtype}},
             "rollout": {
                 **engine,
                 "engine_kwargs": {"vllm": {**worker, **extension}},
@@ -56,6 +54,12 @@ def verl_values(settings: Settings, role: str, model: Shape | None) -> dict[str,
     if role == "challenger":
         config["reward"]["reward_model"] = {"rollout": {**engine, "engine_kwargs": {"vllm": {**worker}}}}
     return config
+
+
+def training_precision(dtype: str) -> dict[str, Any]:
+    """verl's FSDP engine with weights, gradients and AdamW in float32, computing in `dtype`."""
+    computed = {"param_dtype": dtype, "reduce_dtype": "float32", "buffer_dtype": "float32"}
+    return {"model_dtype": "float32", "dtype": dtype, "use_torch_compile": False, "mixed_precision": computed}
 
 
 def cpu_dtype(hardware: Hardware, model: Shape | None) -> str:

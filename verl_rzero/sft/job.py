@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from verl_rzero.engine import verl_tree
+from verl_rzero.engine import model_check, on_cpu, verl_tree
 from verl_rzero.sft.sft_settings import Sft
 
 
@@ -20,7 +20,7 @@ def verl_config(asked: Sft, train_file: Path | str, checkpoints: Path | str) -> 
     with open_dict(config):
         config.merge_with(_common(asked, train_file, checkpoints))
         if asked.hardware.device == "cpu":
-            config.merge_with(_cpu())
+            config.merge_with(_cpu(asked))
     OmegaConf.set_struct(config, True)
     verl_tree.lay_over(config, "verl", asked.verl)
     return config
@@ -74,12 +74,12 @@ def _common(asked: Sft, train_file: Path | str, checkpoints: Path | str) -> dict
     }
 
 
-def _cpu() -> dict[str, Any]:
-    """float32, and attention over packed rows without a GPU kernel (docs/performance.md)."""
-    float32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
+def _cpu(asked: Sft) -> dict[str, Any]:
+    """Attention over packed rows without a GPU kernel, and bfloat16 where that is fast (docs/performance.md)."""
+    dtype = on_cpu.cpu_dtype(asked.hardware, model_check.shape(str(asked.model)))
     return {
         "model": {"override_config": {"attn_implementation": "packed_sdpa"}},
-        "engine": {"dtype": "float32", "use_torch_compile": False, "mixed_precision": float32},
+        "engine": on_cpu.training_precision(dtype),
     }
 
 
