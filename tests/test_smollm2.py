@@ -154,7 +154,7 @@ def test_the_solver_learns_its_own_replies_right_or_wrong_and_without_the_exampl
 
     monkeypatch.setattr(preparation, "replies", fake)
     rows = preparation.solver_rows(model, tokenizer, solver, Random(0))
-    assert len(seen) == 6 * preparation.QUESTIONS
+    assert len(seen) == 6 * preparation.ASKED
     assert len(rows) == len(seen) * 2 / 3  # one in three did not end
     assert all(text.count(reply) == 1 for text in seen for _, reply in EXAMPLES)
     assert all(text.count("<|im_start|>assistant\n") == len(EXAMPLES) + 1 for text in seen)
@@ -170,7 +170,7 @@ def test_the_challenger_learns_questions_of_all_kinds_that_are_not_held_out(read
     texts = [tokenizer.decode(row.response) for row in rows]
     assert all(text.startswith("<question>") and text.endswith("</question><|im_end|>") for text in texts)
     questions = [text.removeprefix("<question>").removesuffix("</question><|im_end|>") for text in texts]
-    assert Counter(map(grammar.kind_of, questions)) == dict.fromkeys(grammar.KINDS, preparation.QUESTIONS)
+    assert Counter(map(grammar.kind_of, questions)) == dict.fromkeys(grammar.KINDS, preparation.SHOWN)
     assert not any(grammar.is_held_out(question) for question in questions)
     assert {tuple(row.prompt) for row in rows} == {tuple(render(tokenizer, CHALLENGER))}
 
@@ -203,7 +203,9 @@ def test_the_learning_rate_rises_and_falls_to_nothing():
 def prepared(tmp_path, ready, monkeypatch, name="out", seed=0):
     for part in ready:
         part.save_pretrained(tmp_path / "source")
-    monkeypatch.setattr(preparation, "QUESTIONS", 4)
+    monkeypatch.setattr(preparation, "ASKED", 2)
+    monkeypatch.setattr(preparation, "SHOWN", 4)
+    monkeypatch.setattr(preparation, "ROWS_PER_STEP", 2)
     monkeypatch.setattr(preparation, "THREADS", 1)
     monkeypatch.setattr(preparation, "LEARNING_RATE", 1e-2)
     seen = []

@@ -33,11 +33,11 @@ EXAMPLES = (
     ("Ann has 9 pens. She loses 3 of them. How many pens does Ann have left?", r"9 - 3 = 6. \boxed{6}"),
     ("Multiply 4 by 2.", r"4 x 2 = 8. \boxed{8}"),
 )
-QUESTIONS = 16  # of each kind: asked of the Solver, and as many others shown to the Challenger
+ASKED, SHOWN = 16, 48  # questions of each kind: asked of the Solver, and shown to the Challenger
 MAX_REPLY_TOKENS = 24
 EPOCHS = 1
 ROWS_PER_STEP = 8
-LEARNING_RATE = 5e-5
+LEARNING_RATE = 1e-4
 WARMUP_STEPS = 5
 THREADS = 2
 PARTS = 5  # measured, sampled, trained, measured, saved
@@ -147,7 +147,7 @@ def has_form(reply: Reply) -> bool:
 
 def solver_rows(model: Any, tokenizer: Any, solver: Asked, rng: Random) -> list[Row]:
     """The model's own replies to questions asked with examples, behind the prompts without."""
-    questions = _questions(rng)
+    questions = _questions(ASKED, rng)
     shown = with_examples(solver)
     prompts = [render(tokenizer, shown(question)) for question in questions]
     given = replies(model, tokenizer, prompts, MAX_REPLY_TOKENS + 1, measure.TEMPERATURE)
@@ -159,11 +159,11 @@ def solver_rows(model: Any, tokenizer: Any, solver: Asked, rng: Random) -> list[
 
 
 def challenger_rows(tokenizer: Any, challenger: Messages, rng: Random) -> list[Row]:
-    return [_row(tokenizer, challenger, block(question)) for question in _questions(rng)]
+    return [_row(tokenizer, challenger, block(question)) for question in _questions(SHOWN, rng)]
 
 
-def _questions(rng: Random) -> list[str]:
-    return [grammar.draw_held_out(kind, rng, held_out=False) for kind in grammar.KINDS for _ in range(QUESTIONS)]
+def _questions(of_each: int, rng: Random) -> list[str]:
+    return [grammar.draw_held_out(kind, rng, held_out=False) for kind in grammar.KINDS for _ in range(of_each)]
 
 
 def _row(tokenizer: Any, asked: Messages, response: str) -> Row:
