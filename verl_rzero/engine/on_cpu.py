@@ -25,7 +25,8 @@ def verl_values(settings: Settings, role: str, model: Shape | None) -> dict[str,
         "enable_chunked_prefill": False,  # vLLM cannot rewind a CPU generator when a seeded request is cut in two
         "max_num_batched_tokens": max(2048, longest(settings)),
     }
-    worker = {"distributed_executor_backend": "uni"}
+    # Of vLLM's 128 tokens a block few prompts fill one, and only full blocks are read once for all answers to a prompt.
+    worker = {"distributed_executor_backend": "uni", "block_size": 32}
     extension = {"worker_extension_cls": "verl_rzero.engine.cpu.vllm_cpu.CPUWorkerExtension"}
     fsdp = training_precision(dtype)
     slots = settings.hardware.gpus_per_node + (settings.hardware.solver_gpus if role == "challenger" else 0)
@@ -59,7 +60,13 @@ def verl_values(settings: Settings, role: str, model: Shape | None) -> dict[str,
 def training_precision(dtype: str) -> dict[str, Any]:
     """verl's FSDP engine with weights, gradients and AdamW in float32, computing in `dtype`."""
     computed = {"param_dtype": dtype, "reduce_dtype": "float32", "buffer_dtype": "float32"}
-    return {"model_dtype": "float32", "dtype": dtype, "use_torch_compile": False, "mixed_precision": computed}
+    return {
+        "model_dtype": "float32",
+        "dtype": dtype,
+        "use_torch_compile": False,
+        "mixed_precision": computed,
+        "reshard_after_forward": False,  # weights that a forward pass has gathered stay for the backward pass
+    }
 
 
 def cpu_dtype(hardware: Hardware, model: Shape | None) -> str:

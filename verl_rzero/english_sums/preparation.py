@@ -7,6 +7,7 @@ question whose numbers are held out is among either.
 """
 
 import contextlib
+import copy
 import json
 import math
 import os
@@ -83,24 +84,26 @@ def prepare(
     n, k = measured
     shown_solver, shown_challenger = with_examples(solver), asked_before(challenger)
     with _threads(THREADS), torch.random.fork_rng():
+        writer = in_bfloat16(model)
         progress(0, PARTS, "measuring the model with worked examples")
         before = {
-            "solver": measure.solver(model, tokenizer, shown_solver, n, k, seed),
-            "challenger": measure.challenger(model, tokenizer, shown_challenger, n * k, seed),
+            "solver": measure.solver(writer, tokenizer, shown_solver, n, k, seed),
+            "challenger": measure.challenger(writer, tokenizer, shown_challenger, n * k, seed),
         }
         progress(1, PARTS, "sampling its own replies")
         rng = Random(f"preparation {seed}")
         torch.manual_seed(seed)
-        own = solver_rows(model, tokenizer, solver, rng)
+        own = solver_rows(writer, tokenizer, solver, rng)
         rows = own + challenger_rows(tokenizer, challenger, rng)
         progress(2, PARTS, f"training on {len(rows)} texts")
         started = time.monotonic()
         loss = train(model, tokenizer, rows, rng)
         seconds = round(time.monotonic() - started, 1)
         progress(3, PARTS, "measuring what came out")
+        writer = in_bfloat16(model)
         after = {
-            "solver": measure.solver(model, tokenizer, solver, n, k, seed),
-            "challenger": measure.challenger(model, tokenizer, challenger, n * k, seed),
+            "solver": measure.solver(writer, tokenizer, solver, n, k, seed),
+            "challenger": measure.challenger(writer, tokenizer, challenger, n * k, seed),
         }
     progress(4, PARTS, "saving")
     numbers = {
@@ -114,6 +117,11 @@ def prepare(
     save(model, tokenizer, numbers, out_dir)
     progress(5, PARTS, "")
     return numbers
+
+
+def in_bfloat16(model: Any) -> Any:
+    """A copy that writes: with half of the bytes to read for each token, a processor is up to twice as fast."""
+    return copy.deepcopy(model).to(torch.bfloat16)
 
 
 def with_examples(solver: Asked) -> Asked:
