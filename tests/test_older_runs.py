@@ -1,4 +1,4 @@
-"""A run that was made before `algorithm`, `data` and `ttrl` were settings is still read, continued and reported."""
+"""A run that was made before some keys were settings is still read, continued and reported."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ from verl_rzero import settings
 from verl_rzero.base.errors import UserError
 from verl_rzero.data import run_dir
 from verl_rzero.methods import plan
-from verl_rzero.settings import Ttrl
+from verl_rzero.settings import Ttrl, schema
 from verl_rzero.settings.files import ADDED_SINCE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +35,16 @@ def coevolved(run: Path, *overrides: str) -> list[str]:
     return started.read_text().split() if started.exists() else []
 
 
+def without(content: dict, added: dict) -> dict:
+    """Settings as they were before the keys of `added`."""
+    parts = [key for key in added if isinstance(added[key], dict) and set(content[key]) != set(added[key])]
+    return {
+        key: without(value, added[key]) if key in parts else value
+        for key, value in content.items()
+        if key in parts or key not in added
+    }
+
+
 @pytest.fixture(scope="module")
 def template(tmp_path_factory) -> Path:
     """A done run of one round, its settings as an earlier version wrote them."""
@@ -42,7 +52,7 @@ def template(tmp_path_factory) -> Path:
     coevolved(run, "rounds=1")
     path = run / "settings.yaml"
     content = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump({key: value for key, value in content.items() if key not in ADDED_SINCE}))
+    path.write_text(yaml.safe_dump(without(content, ADDED_SINCE)))
     return run
 
 
@@ -55,10 +65,12 @@ def older(template, tmp_path) -> Path:
 
 def test_what_these_settings_meant_then_is_read_from_a_file_without_them(older):
     text = (older / "settings.yaml").read_text()
-    assert not [line for line in text.splitlines() if line.startswith(("algorithm:", "data:", "ttrl:"))]
+    assert not [line for line in text.splitlines() if line.startswith(("algorithm:", "data:", "ttrl:", "  cpu_dtype:"))]
+    assert "  gpus_per_node:" in text
     for read in (settings.read, settings.recall):
         found = read(older / "settings.yaml")
         assert (found.algorithm, found.data, found.ttrl) == ("rzero", None, Ttrl(64, "equality"))
+        assert (found.hardware.cpu_dtype, found.hardware.gpus_per_node) == ("float32", 2)
         assert (found.rounds, found.challenger.steps, found.solver.verl) == (1, 8, {})
 
 
@@ -77,7 +89,7 @@ def test_no_stage_of_rzero_depends_on_them(method):
     asked = settings.load(words(Path("x"), "rounds=1", f"method={method}"))
     for stage in plan.plan(asked):
         chosen = run_dir.chosen_settings(asked, stage.kind.depends)
-        assert not {key.partition(".")[0] for key in chosen} & {*ADDED_SINCE}
+        assert not chosen.keys() & schema.flat(ADDED_SINCE).keys()
 
 
 def test_it_is_continued_and_nothing_is_done_again(older):
