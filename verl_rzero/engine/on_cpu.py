@@ -25,8 +25,8 @@ def verl_values(settings: Settings, role: str, model: Shape | None) -> dict[str,
         "enable_chunked_prefill": False,  # vLLM cannot rewind a CPU generator when a seeded request is cut in two
         "max_num_batched_tokens": max(2048, longest(settings)),
     }
-    # Of vLLM's 128 tokens a block few prompts fill one, and only full blocks are read once for all answers to a prompt.
-    worker = {"distributed_executor_backend": "uni", "block_size": 32}
+    # Of vLLM's 128 tokens a block few prompts fill one, and only what fills a block is read once for all answers to it.
+    worker = {"distributed_executor_backend": "uni", "block_size": 16}
     extension = {"worker_extension_cls": "verl_rzero.engine.cpu.vllm_cpu.CPUWorkerExtension"}
     fsdp = training_precision(dtype)
     slots = settings.hardware.gpus_per_node + (settings.hardware.solver_gpus if role == "challenger" else 0)
