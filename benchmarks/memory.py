@@ -70,6 +70,7 @@ def table(sizes: Sizes) -> str:
 
 
 def main() -> int:
+    """Run the command, look at its memory until it ends, print the peak; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two looks")
     parser.add_argument("command", nargs="+")

@@ -13,6 +13,7 @@ from verl_rzero.rules.prompts import challenger_messages, solver_messages
 
 
 def main() -> None:
+    """Prepare the model and print what that changed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True)
     parser.add_argument("--source", help="directory or hub name; left out: the package")

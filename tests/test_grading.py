@@ -1,5 +1,6 @@
 """Mathematical equality: the corpus, hostile answers, and the workers that are killed and replaced."""
 
+import gc
 import os
 import resource
 import signal
@@ -176,12 +177,13 @@ pieces = [
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(pieces), max_size=60).map("".join))
 def test_broken_latex_has_a_normal_form_quickly(text):
-    def took() -> float:
-        start = time.process_time()
+    gc.disable()  # a collection in this large process takes as long as the bound
+    try:
+        start = time.thread_time()
         normal_form(text)
-        return time.process_time() - start
-
-    assert any(took() < 0.5 for _ in range(3))  # a garbage collection may fall into one
+        assert time.thread_time() - start < 0.5
+    finally:
+        gc.enable()
 
 
 def test_longer_answers_than_the_bound_are_compared_as_they_stand():

@@ -61,6 +61,7 @@ class _Count:
 
 
 def read_changing(text: str) -> Reading | None:
+    """The count that a story of changes ends with; None where it is no such story."""
     clauses = [LEAD.sub("", clause.strip()) for clause in _CLAUSE.split(text)]
     first, *changes = [clause for clause in clauses if clause] or [""]
     opening = _OPENING.fullmatch(first)

@@ -186,6 +186,7 @@ def _story(rng: Random) -> str:
 
 
 def told(story: Story, a: int, b: int, people: Sequence[Person], thing: str, group: str) -> str:
+    """A story with its numbers, people and things filled in."""
     owner, other = people
     return story.text.format(
         a=a,
