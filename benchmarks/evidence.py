@@ -1,7 +1,7 @@
-"""R-Zero and its controls on the tiny world: several seeds, each with a base model of its own that all its runs share.
+"""R-Zero and its controls: several seeds, each with a base model of its own that all its runs share.
 
-    python benchmarks/evidence.py <directory> [--seeds 0 1 2] [--runs rzero base_challenger ttrl ...] [--at-once 1]
-                                  [key=value ...]
+    python benchmarks/evidence.py <directory> [--model tiny|smollm2] [--seeds 0 1 2] [--at-once 1]
+                                  [--runs rzero base_challenger ttrl ...] [key=value ...]
 
 Runs what is not done yet, in the order of --runs, so it can be stopped and continued; then prints tables in Markdown.
 `rzero` comes first: its base models and benchmarks are the others'. --table prints the tables alone.
@@ -10,43 +10,63 @@ Runs what is not done yet, in the order of --runs, so it can be stopped and cont
 import argparse
 import json
 import math
+import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from scipy.stats import t
 
+from verl_rzero.english_sums import benchmark as english_sums
+from verl_rzero.english_sums import grammar
+
 _TTRL = ["method=ttrl", "model=ttrl_tiny", "solver.steps=15", "solver.batch_size=64", "solver.minibatch_size=32"]
 """With as many Solver steps and rollouts as R-Zero's recipe for the tiny world."""
 
 RUNS = {
-    "rzero": [],
-    "base_challenger": ["challenger.steps=0"],
-    "frozen": ["challenger.train_rounds=1"],
-    "random": ["challenger.uncertainty=random"],
-    "no_penalty": ["challenger.repetition_weight=0"],
-    "no_filter": ["band=[0,1]"],
-    "shared": ["roles=shared"],
-    "released": ["method=released", "rounds=3"],
-    "robust": ["method=robust"],
-    "ttrl": _TTRL,
-    "ttrl_weak": [*_TTRL, "model.build_steps=300"],
+    "tiny": {
+        "rzero": [],
+        "base_challenger": ["challenger.steps=0"],
+        "frozen": ["challenger.train_rounds=1"],
+        "random": ["challenger.uncertainty=random"],
+        "no_penalty": ["challenger.repetition_weight=0"],
+        "no_filter": ["band=[0,1]"],
+        "shared": ["roles=shared"],
+        "released": ["method=released", "rounds=3"],
+        "robust": ["method=robust"],
+        "ttrl": _TTRL,
+        "ttrl_weak": [*_TTRL, "model.build_steps=300"],
+    },
+    "smollm2": {
+        "rzero": ["model=smollm2"],
+        "base_challenger": ["model=smollm2", "challenger.steps=0"],
+        "paper_band": ["model=smollm2", "band=[0.25,0.75]", "challenger.uncertainty=paper"],
+        "ttrl": ["method=ttrl", "model=ttrl_smollm2"],
+    },
 }
-"""What each run overrides: a few words each. TTRL builds the base model of its seed again, with questions beside it."""
+"""Model -> run -> what it overrides: a few words each."""
+
+BUILT_AGAIN = ("ttrl", "ttrl_weak")
+"""Runs on the tiny world that build the base model of their seed again, with questions beside it."""
 
 
-def run(directory: Path, name: str, seed: int, overrides: list[str]) -> None:
+def run(directory: Path, model: str, name: str, seed: int, overrides: list[str]) -> None:
     """One run to its end, from where it stands; its output goes to a log beside it."""
     here, base = directory / f"{name}_{seed}", (directory / f"rzero_{seed}/base/model").resolve()
-    model = [f"model.build_seed={seed}"]
-    if not name.startswith(("rzero", "ttrl")):
-        benchmark = f"evaluation.benchmarks.tiny.path={base / 'benchmark_tiny.parquet'}"
-        model = ["model.build=null", f"model.path={base / 'model'}", benchmark]
-    command = [sys.executable, "-m", "verl_rzero.coevolve", f"run_dir={here}", f"seed={seed}", *model]
+    words = [f"model.build_seed={seed}"]
+    if name != "rzero" and not (model == "tiny" and name in BUILT_AGAIN):
+        made = {path.stem.removeprefix("benchmark_"): path for path in sorted(base.glob("benchmark_*.parquet"))}
+        if name in BUILT_AGAIN:
+            made["unlabelled"] = base / "unlabelled.parquet"
+            english_sums.write(made["unlabelled"], english_sums.UNLABELLED, 192, seed)
+        words = ["model.build=null", f"model.path={base / 'model'}"]
+        words += [f"evaluation.benchmarks.{benchmark}.path={path}" for benchmark, path in made.items()]
+    command = [sys.executable, "-m", "verl_rzero.coevolve", f"run_dir={here}", f"seed={seed}", *words]
     with (directory / f"{name}_{seed}.log").open("a") as log:
-        code = subprocess.call([*command, *RUNS[name], *overrides], stdout=log, stderr=log)
+        code = subprocess.call([*command, *RUNS[model][name], *overrides], stdout=log, stderr=log)
     print(f"{here.name}: exit code {code}", flush=True)
 
 
@@ -56,10 +76,11 @@ def reports(directory: Path) -> dict[str, dict[str, Any]]:
     return {name: report for name, report in found.items() if scores(report, "greedy")[1:]}
 
 
-def scores(report: dict[str, Any], score: str) -> list[float]:
-    """The score of the base and of each round that is evaluated."""
-    parts = [report["base"], *report["rounds"]]
-    return [part["evaluation"]["tiny"][score] for part in parts if part["evaluation"]]
+def scores(report: dict[str, Any], score: str, benchmark: str | None = None) -> list[float]:
+    """The score of the base and of each round that is evaluated: of one held-out benchmark, or the mean of all."""
+    parts = [part["evaluation"] for part in (report["base"], *report["rounds"]) if part["evaluation"]]
+    names = [benchmark] if benchmark else [name for name in parts[0] if name != "unlabelled"]
+    return [statistics.mean(part[name][score] for name in names) for part in parts]
 
 
 def run_table(found: dict[str, dict[str, Any]]) -> str:
@@ -88,17 +109,32 @@ def run_table(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def mean_table(found: dict[str, dict[str, Any]]) -> str:
+def benchmark_table(found: dict[str, dict[str, Any]], kinds: Sequence[str], benchmarks: Sequence[str]) -> str:
+    """A row a kind of run and benchmark: means over seeds of the base, of the last round, and of the difference."""
+    lines = ["| run | benchmark | greedy | - base's | sampled | - base's |", "|---|---|---|---|---|---|"]
+    for kind in kinds:
+        of_kind = [report for name, report in found.items() if name.rpartition("_")[0] == kind]
+        for benchmark in (*benchmarks, None) if of_kind else ():
+            cells = [kind, benchmark or "all"]
+            for score in ("greedy", "mean_at_k"):
+                of_seeds = [scores(report, score, benchmark) for report in of_kind]
+                cells.append(f"{statistics.mean(values[-1] for values in of_seeds):.3f}")
+                cells.append(with_interval([values[-1] - values[0] for values in of_seeds], sign="+"))
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def mean_table(found: dict[str, dict[str, Any]], kinds: Sequence[str]) -> str:
     """A row a kind of run: means over its seeds after round 3, and the difference from R-Zero on the same seeds."""
     lines = [
         "| run | seeds | greedy, round 3 | sampled, round 3 | greedy - R-Zero's | sampled - R-Zero's |",
         "|---|---|---|---|---|---|",
     ]
-    for kind in RUNS:
+    for kind in kinds:
         seeds = [
             name.removeprefix(f"{kind}_")
             for name, report in found.items()
-            if name.startswith(f"{kind}_") and len(scores(report, "greedy")) > 3
+            if name.rpartition("_")[0] == kind and len(scores(report, "greedy")) > 3
         ]
         if not seeds:
             continue
@@ -120,11 +156,10 @@ def mean_table(found: dict[str, dict[str, Any]]) -> str:
 
 def with_interval(values: list[float], sign: str = "") -> str:
     """The mean over seeds, and from three seeds on its 95 % interval by Student's t."""
-    count, mean = len(values), sum(values) / len(values)
+    count, mean = len(values), statistics.mean(values)
     if count < 3:
         return f"{mean:{sign}.3f}"
-    variance = sum((value - mean) ** 2 for value in values) / (count - 1)
-    half = t.ppf(0.975, count - 1) * math.sqrt(variance / count)
+    half = t.ppf(0.975, count - 1) * statistics.stdev(values) / math.sqrt(count)
     return f"{mean:{sign}.3f} [{mean - half:{sign}.3f}, {mean + half:{sign}.3f}]"
 
 
@@ -132,19 +167,26 @@ def main() -> None:
     """Do the runs that are not done, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
+    parser.add_argument("--model", choices=list(RUNS), default="tiny")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--runs", choices=list(RUNS), nargs="+", default=list(RUNS))
+    parser.add_argument("--runs", nargs="+", help="left out: all of the model")
     parser.add_argument("--at-once", type=int, default=1, help="runs at the same time")
     parser.add_argument("--table", action="store_true", help="start nothing, print the tables")
     args, overrides = parser.parse_known_args()
+    runs = args.runs or list(RUNS[args.model])
+    if unknown := {*runs} - {*RUNS[args.model]}:
+        parser.error(f"--runs: {', '.join(sorted(unknown))}: not among {', '.join(RUNS[args.model])}")
     args.directory.mkdir(parents=True, exist_ok=True)
     if not args.table:
-        for kinds in (["rzero"], [kind for kind in args.runs if kind != "rzero"]):  # rzero makes the base models
-            to_do = [(kind, seed) for kind in kinds if kind in args.runs for seed in args.seeds]
+        for kinds in (["rzero"], [kind for kind in runs if kind != "rzero"]):  # rzero makes the base models
+            to_do = [(kind, seed) for kind in kinds if kind in runs for seed in args.seeds]
             with ThreadPoolExecutor(args.at_once) as pool:
-                list(pool.map(lambda item: run(args.directory, item[0], item[1], overrides), to_do))
+                list(pool.map(lambda item: run(args.directory, args.model, *item, overrides), to_do))
     found = reports(args.directory)
-    print(run_table(found), mean_table(found), sep="\n\n")
+    tables = [run_table(found), mean_table(found, list(RUNS[args.model]))]
+    if args.model == "smollm2":
+        tables.append(benchmark_table(found, list(RUNS["smollm2"]), grammar.KINDS))
+    print(*tables, sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -252,6 +252,15 @@ def test_no_benchmark_shares_numbers_with_what_prepares_the_model(kind):
     assert not numbers(benchmark.draw(kind, 50, 0)) & numbers(others)
 
 
+def test_unlabelled_questions_are_of_every_kind_with_their_truth_and_not_held_out(tmp_path):
+    benchmark.write(tmp_path / "unlabelled.parquet", benchmark.UNLABELLED, 60, 0)
+    rows = pq.read_table(tmp_path / "unlabelled.parquet").to_pylist()
+    assert [row["kind"] for row in rows] == [*KINDS] * 10
+    assert len({row["question"] for row in rows}) == 60
+    assert all(row["answer"] == truth(row["question"]) for row in rows)
+    assert not any(grammar.is_held_out(row["question"]) for row in rows)
+
+
 def test_a_benchmark_that_cannot_be_made_is_refused():
     with pytest.raises(UserError, match="no questions of that name. Write one of sum, "):
         benchmark.draw("sums", 50, 0)

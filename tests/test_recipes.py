@@ -23,6 +23,7 @@ SENSIBLE = {
     "qwen3_4b_base": ("8gpu",),
     "qwen3_8b_base": ("8gpu",),
     "ttrl_tiny": ("cpu", "1gpu", "8gpu"),
+    "ttrl_smollm2": ("cpu", "1gpu", "8gpu"),
     "ttrl_qwen2_5_math_1_5b": ("1gpu", "8gpu"),
     "ttrl_qwen2_5_math_7b": ("8gpu",),
     "ttrl_qwen3_4b_base": ("8gpu",),

@@ -148,7 +148,8 @@ def test_the_solver_learns_its_own_replies_right_or_wrong_and_without_the_exampl
     model, tokenizer = ready
     seen = []
 
-    def fake(_model, _tokenizer, prompts, *_):
+    def fake(_model, _tokenizer, prompts, _longest, temperature):
+        assert temperature == 0
         seen.extend(tokenizer.decode(prompt) for prompt in prompts)
         return [Reply(rf"It is \boxed{{{number}}}", 9, number % 3 > 0) for number in range(len(prompts))]
 

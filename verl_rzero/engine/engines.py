@@ -11,6 +11,7 @@ from omegaconf import OmegaConf, open_dict
 
 from verl_rzero.engine import guards, jobs
 from verl_rzero.engine.lengths import longest
+from verl_rzero.engine.on_cpu import WORKER
 from verl_rzero.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ async def started(settings: Settings, model: Path | str, stage_dir: Path) -> Eng
         rollout.load_format = "auto"
         rollout.max_model_len = longest(settings)
         rollout.n_gpus_per_node = settings.hardware.gpus_per_node
-        rollout.engine_kwargs.vllm.pop("worker_extension_cls", None)  # these weights are never replaced
+        if settings.hardware.device == "cpu":
+            rollout.engine_kwargs.vllm.worker_extension_cls = WORKER  # these weights are never replaced
     OmegaConf.resolve(config)
     model_config = HFModelConfig(path=str(model))
     replica = get_rollout_replica_class(rollout.name)

@@ -9,6 +9,10 @@ from verl_rzero.settings import Hardware, Settings, machine
 GAINS_BY_BFLOAT16 = 256
 """Hidden size from which on matrices of bfloat16 are multiplied faster on a CPU than it costs to round them."""
 
+WORKER = "verl_rzero.engine.cpu.vllm_cpu.CPUWorkerExtension"
+SYNCED_WORKER = "verl_rzero.engine.cpu.vllm_cpu.SyncedCPUWorkerExtension"
+"""What extends vLLM's worker, where weights stay and where they are replaced by a training's."""
+
 LOGITS_BYTES = 2**28
 """Of a micro-batch on a CPU, in float32. Larger pieces of memory are taken from the system anew each time."""
 
@@ -26,8 +30,7 @@ def verl_values(settings: Settings, role: str, model: Shape | None) -> dict[str,
         "max_num_batched_tokens": max(2048, longest(settings)),
     }
     # Of vLLM's 128 tokens a block few prompts fill one, and only what fills a block is read once for all answers to it.
-    worker = {"distributed_executor_backend": "uni", "block_size": 16}
-    extension = {"worker_extension_cls": "verl_rzero.engine.cpu.vllm_cpu.CPUWorkerExtension"}
+    worker = {"distributed_executor_backend": "uni", "block_size": 16, "worker_extension_cls": WORKER}
     fsdp = training_precision(dtype)
     slots = settings.hardware.gpus_per_node + (settings.hardware.solver_gpus if role == "challenger" else 0)
     config: dict[str, Any] = {
@@ -43,7 +46,7 @@ def verl_values(settings: Settings, role: str, model: Shape | None) -> dict[str,
             "ref": {"fsdp_config": {**fsdp, "model_dtype": dtype}},
             "rollout": {
                 **engine,
-                "engine_kwargs": {"vllm": {**worker, **extension}},
+                "engine_kwargs": {"vllm": {**worker, "worker_extension_cls": SYNCED_WORKER}},
                 "agent": {"num_workers": 1},
                 "checkpoint_engine": {"update_weights_bucket_megabytes": bucket_megabytes(model)},
             },

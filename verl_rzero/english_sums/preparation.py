@@ -1,7 +1,7 @@
 """Makes a chat model ready for R-Zero: it learns the two forms of text, and no arithmetic. Loads torch.
 
-The Solver's form it learns from itself: questions are asked with worked examples as earlier turns, one reply to each is
-sampled, and those that have the form are kept, right or wrong. No truth is looked at. Then it is trained to give its
+The Solver's form it learns from itself: questions are asked with worked examples as earlier turns, and those of its
+greedy replies that have the form are kept, right or wrong. No truth is looked at. Then it is trained to give its
 own reply without the examples. The Challenger's form it learns from questions of the grammar, which hold no answers. No
 question whose numbers are held out is among either.
 """
@@ -34,14 +34,14 @@ EXAMPLES = (
     ("Ann has 9 pens. She loses 3 of them. How many pens does Ann have left?", r"9 - 3 = 6. \boxed{6}"),
     ("Multiply 4 by 2.", r"4 x 2 = 8. \boxed{8}"),
 )
-ASKED, SHOWN = 16, 48  # questions of each kind: asked of the Solver, and shown to the Challenger
+ASKED, SHOWN = 48, 48  # questions of each kind: asked of the Solver, and shown to the Challenger
 MAX_REPLY_TOKENS = 24
 EPOCHS = 1
 ROWS_PER_STEP = 8
 LEARNING_RATE = 1e-4
 WARMUP_STEPS = 5
 THREADS = 2
-PARTS = 5  # measured, sampled, trained, measured, saved
+PARTS = 5  # measured, replied, trained, measured, saved
 _FORM = re.compile(r"[^\\\n]+\\boxed\{-?[0-9]+\}")
 
 Progress = Callable[[int, int, str], None]
@@ -90,7 +90,7 @@ def prepare(
             "solver": measure.solver(writer, tokenizer, shown_solver, n, k, seed),
             "challenger": measure.challenger(writer, tokenizer, shown_challenger, n * k, seed),
         }
-        progress(1, PARTS, "sampling its own replies")
+        progress(1, PARTS, "writing its own replies")
         rng = Random(f"preparation {seed}")
         torch.manual_seed(seed)
         own = solver_rows(writer, tokenizer, solver, rng)
@@ -158,7 +158,7 @@ def solver_rows(model: Any, tokenizer: Any, solver: Asked, rng: Random) -> list[
     questions = _questions(ASKED, rng)
     shown = with_examples(solver)
     prompts = [render(tokenizer, shown(question)) for question in questions]
-    given = replies(model, tokenizer, prompts, MAX_REPLY_TOKENS + 1, measure.TEMPERATURE)
+    given = replies(model, tokenizer, prompts, MAX_REPLY_TOKENS + 1, temperature=0)
     return [
         _row(tokenizer, solver(question), reply.text)
         for question, reply in zip(questions, given, strict=True)

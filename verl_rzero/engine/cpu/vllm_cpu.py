@@ -1,8 +1,9 @@
-"""vLLM worker extension for CPUs (`rollout.engine_kwargs.vllm.worker_extension_cls`): keeps linear weights where a
-weight sync can reach them.
+"""vLLM's workers on a CPU, extended (`rollout.engine_kwargs.vllm.worker_extension_cls`): they sample by
+`sampling.py`, and keep linear weights where a weight sync can reach them.
 
 vLLM's CPU linear layers repack their weight for oneDNN after loading and drop the original, so verl's weight sync
-before every step finds nothing to load into. Here they keep the weight and call torch's own linear.
+before every step finds nothing to load into. Engines that follow a training keep the weight and call torch's own
+linear.
 """
 
 import sys
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 import vllm.model_executor.layers.utils as layer_utils
 from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
+
+from verl_rzero.engine.cpu import sampling
 
 
 def _plain_linear(layer: torch.nn.Module, remove_weight: bool) -> None:
@@ -26,8 +29,16 @@ def keep_weights() -> None:
 
 
 class CPUWorkerExtension(vLLMColocateWorkerExtension):
-    """verl's worker extension, with weights kept in place."""
+    """verl's worker extension, with one random number for each token."""
 
     def __new__(cls, **kwargs: Any) -> "CPUWorkerExtension":
-        keep_weights()
+        sampling.install()
         return super().__new__(cls, **kwargs)  # type: ignore[no-any-return]
+
+
+class SyncedCPUWorkerExtension(CPUWorkerExtension):
+    """The same for an engine whose weights are replaced."""
+
+    def __new__(cls, **kwargs: Any) -> "SyncedCPUWorkerExtension":
+        keep_weights()
+        return super().__new__(cls, **kwargs)
