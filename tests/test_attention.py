@@ -4,6 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from verl_rzero.engine.cpu import attention  # noqa: E402
+
 
 def qwen(attention: str):
     from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -32,8 +34,10 @@ def packed(lengths: list[int]):
     return rows, torch.cat(rows)[None], positions[None]
 
 
+@pytest.mark.parametrize("most_scores", [0, 2**20])
 @pytest.mark.parametrize("lengths", [[7], [5, 1, 9], [1, 1, 1, 4]])
-def test_logits_and_gradients_are_those_of_single_sequences(lengths):
+def test_logits_and_gradients_are_those_of_single_sequences(monkeypatch, lengths, most_scores):
+    monkeypatch.setattr(attention, "MOST_SCORES", most_scores)
     ours, plain = qwen("packed_sdpa"), qwen("sdpa")
     rows, ids, positions = packed(lengths)
     together = ours(input_ids=ids, position_ids=positions, use_cache=False).logits[0]
@@ -43,6 +47,21 @@ def test_logits_and_gradients_are_those_of_single_sequences(lengths):
     alone.square().sum().backward()
     for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-3, rtol=1e-3)
+
+
+def test_few_scores_are_multiplied_out_and_many_are_left_to_torch(monkeypatch):
+    taken = []
+    monkeypatch.setattr(attention, "_by_matrices", lambda query, *_: taken.append(query.shape) or query)
+    heads = {"query": 4, "key": 2, "value": 2}
+
+    def attended(sequences: int, tokens: int) -> None:
+        given = {name: torch.zeros(1, count, sequences * tokens, 8) for name, count in heads.items()}
+        positions = torch.arange(tokens).repeat(sequences)[None]
+        attention.packed_sdpa(None, **given, attention_mask=None, position_ids=positions)
+
+    for sequences, tokens in ((4, 256), (4, 257), (5, 256), (1, 512), (1, 513)):
+        attended(sequences, tokens)
+    assert taken == [(4, 4, 256, 8), (1, 4, 512, 8)]
 
 
 def test_two_rows_are_refused():

@@ -1,13 +1,17 @@
 """Causal attention over packed sequences on a CPU, without a padded token in any other layer.
 
 verl's `use_remove_padding` hands the model one row of concatenated sequences and expects flash-attention's varlen
-kernel. There is none for CPUs; this one unpacks queries, keys and values to (sequences, longest), calls torch's
-scaled_dot_product_attention, and packs again. Registered with transformers as `attn_implementation="packed_sdpa"`.
+kernel. There is none for CPUs; this one unpacks queries, keys and values to (sequences, longest), attends by matrix
+products where sequences are short and else by torch's scaled_dot_product_attention, and packs again. Registered with
+transformers as `attn_implementation="packed_sdpa"`.
 """
 
 import torch
 
 NAME = "packed_sdpa"
+MOST_SCORES = 2**20
+"""Of one layer. Fewer are faster multiplied out than by torch's kernel, whose backward pass on short sequences is slow:
+three times with 50 tokens each (docs/performance.md). The multiplied are kept until then: 6 MiB a layer."""
 
 
 def register() -> None:
@@ -65,6 +69,19 @@ def packed_sdpa(
 def _sdpa(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, dropout: float
 ) -> torch.Tensor:
+    sequences, heads, tokens, _ = query.shape
+    if sequences * heads * tokens**2 <= MOST_SCORES and not dropout:
+        return _by_matrices(query, key, value, scaling)
     return torch.nn.functional.scaled_dot_product_attention(
         query, key, value, dropout_p=dropout, is_causal=True, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
     )
+
+
+def _by_matrices(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None) -> torch.Tensor:
+    """Causal attention by its formula; (sequences, heads, tokens, head_dim), key and value may have fewer heads."""
+    tokens, head_dim = query.shape[2:]
+    if query.shape[1] != key.shape[1]:
+        key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], dim=1) for x in (key, value))
+    scores = query * (head_dim**-0.5 if scaling is None else scaling) @ key.transpose(-1, -2)
+    later = torch.full((tokens, tokens), -torch.inf, dtype=query.dtype).triu(1)
+    return (scores + later).softmax(-1, dtype=torch.float32).to(value.dtype) @ value
