@@ -49,6 +49,13 @@ def test_logits_and_gradients_are_those_of_single_sequences(monkeypatch, lengths
         torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-3, rtol=1e-3)
 
 
+def test_the_scale_that_is_not_given_is_torchs():
+    query, key, value = torch.randn(3, 1, 2, 5, 8, generator=torch.Generator().manual_seed(0)).unbind()
+    wanted = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    found, _ = attention.packed_sdpa(None, query, key, value, None, position_ids=torch.arange(5)[None])
+    torch.testing.assert_close(found.transpose(1, 2), wanted)
+
+
 def test_few_scores_are_multiplied_out_and_many_are_left_to_torch(monkeypatch):
     taken = []
     monkeypatch.setattr(attention, "_by_matrices", lambda query, *_: taken.append(query.shape) or query)
