@@ -71,6 +71,38 @@ def test_few_scores_are_multiplied_out_and_many_are_left_to_torch(monkeypatch):
     assert taken == [(4, 4, 256, 8), (1, 4, 512, 8)]
 
 
+@pytest.mark.parametrize("most_scores", [0, 2**20])
+def test_continuations_of_one_beginning_are_sequences_that_repeat_it(monkeypatch, most_scores):
+    """Two sequences; the first has two other endings, after 3 and after 2 tokens of it, the second has one."""
+    monkeypatch.setattr(attention, "MOST_SCORES", most_scores)
+    model = qwen("packed_sdpa")
+    rows, _, _ = packed([5, 4, 2, 6, 1, 3])
+    trunk, other = rows[0], rows[3]
+    whole = [
+        trunk,
+        torch.cat([trunk[:3], rows[1]]),
+        torch.cat([trunk[:2], rows[2]]),
+        other,
+        torch.cat([other[:4], rows[5]]),
+    ]
+    ids = torch.cat([trunk, rows[1], rows[2], other, rows[5]])[None]
+    positions = torch.tensor([[*range(5), *range(3, 7), *range(2, 4), *range(6), *range(4, 7)]])
+    together = model(input_ids=ids, position_ids=positions, use_cache=False).logits[0]
+    alone = [
+        model(input_ids=row[None], position_ids=torch.arange(len(row))[None], use_cache=False).logits[0]
+        for row in whole
+    ]
+    parts = [alone[0], alone[1][3:], alone[2][2:], alone[3], alone[4][4:]]
+    torch.testing.assert_close(together, torch.cat(parts), atol=1e-5, rtol=1e-4)
+
+
+def test_a_row_that_starts_in_the_middle_is_refused():
+    with pytest.raises(ValueError, match="starts with position 0"):
+        qwen("packed_sdpa")(
+            input_ids=torch.zeros(1, 3, dtype=torch.long), position_ids=torch.tensor([[1, 2, 3]]), use_cache=False
+        )
+
+
 def test_two_rows_are_refused():
     with pytest.raises(ValueError, match="one packed row"):
         qwen("packed_sdpa")(input_ids=torch.zeros(2, 3, dtype=torch.long), use_cache=False)

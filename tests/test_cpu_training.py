@@ -1,4 +1,4 @@
-"""The training engine for CPUs: the same log-probabilities and gradients as verl's, from fewer logits."""
+"""The training engine for CPUs: verl's log-probabilities and gradients, from fewer logits and fewer tokens."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from verl.utils import tensordict_utils
 from verl.workers.engine import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
-from verl_rzero.engine.cpu import attention, training
+from verl_rzero.engine.cpu import attention, prompts, training
 
 PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5]]
 RESPONSES = [[3, 5], [8, 9, 7], [9]]
@@ -23,10 +23,14 @@ def jagged(rows: list[list[int]]) -> torch.Tensor:
 
 @pytest.fixture
 def batch() -> TensorDict:
-    whole = [prompt + response for prompt, response in zip(PROMPTS, RESPONSES, strict=True)]
+    return batch_of(PROMPTS, RESPONSES)
+
+
+def batch_of(prompts: list[list[int]], responses: list[list[int]]) -> TensorDict:
+    whole = [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
     columns = {
-        "prompts": jagged(PROMPTS),
-        "responses": jagged(RESPONSES),
+        "prompts": jagged(prompts),
+        "responses": jagged(responses),
         "input_ids": jagged(whole),
         "position_ids": jagged([list(range(len(row))) for row in whole]),
         "temperature": torch.full((len(whole),), TEMPERATURE),
@@ -67,10 +71,10 @@ def outputs(kind: type, model: torch.nn.Module, batch: TensorDict) -> tuple[dict
     return engine.prepare_model_outputs(made, arguments, batch, None), made.logits
 
 
-def responses_of(values: torch.Tensor) -> torch.Tensor:
+def responses_of(values: torch.Tensor, responses: list[list[int]] = RESPONSES) -> torch.Tensor:
     """The numbers of the responses' tokens, which stand one place earlier in the packed row."""
     rows = values.unbind()
-    return torch.cat([row[-len(own) - 1 : -1] for row, own in zip(rows, RESPONSES, strict=True)])
+    return torch.cat([row[-len(own) - 1 : -1] for row, own in zip(rows, responses, strict=True)])
 
 
 def test_positions_of_the_learned_tokens_by_hand(batch):
@@ -99,6 +103,93 @@ def test_gradients_are_verls(model, batch):
         gradients.append([weight.grad.clone() for weight in model.parameters()])
     for ours, verls in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, verls)
+
+
+MIXED = [[3, 1, 4], [1], [3, 1, 4], [5, 9, 2, 6, 5], [3, 1, 4], [1]]
+MIXED_RESPONSES = [[3, 5], [8, 9, 7], [9], [2, 6], [5, 3, 5, 8], [9]]
+
+
+@pytest.mark.parametrize("most_scores", [0, 2**20])
+def test_a_prompt_is_computed_once_and_nothing_else_changes(model, monkeypatch, most_scores):
+    monkeypatch.setattr(attention, "MOST_SCORES", most_scores)
+    batch, made, gradients = batch_of(MIXED, MIXED_RESPONSES), [], []
+    for kind in (training.CPUEngine, FSDPEngineWithLMHead):
+        model.zero_grad()
+        made.append(responses_of(outputs(kind, model, batch)[0]["log_probs"], MIXED_RESPONSES))
+        (made[-1] * torch.arange(13)).sum().backward()
+        gradients.append([weight.grad.clone() for weight in model.parameters()])
+    torch.testing.assert_close(*made)
+    for ours, verls in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, verls)
+    inputs, _ = engine_of(training.CPUEngine, model).prepare_model_inputs(batch)
+    assert inputs["input_ids"].tolist() == [[3, 1, 4, 3, 5, 9, 5, 3, 5, 8, 1, 8, 9, 7, 9, 5, 9, 2, 6, 5, 2, 6]]
+    assert inputs["position_ids"].tolist() == [[0, 1, 2, 3, 4, 3, 3, 4, 5, 6, 0, 1, 2, 3, 1, 0, 1, 2, 3, 4, 5, 6]]
+
+
+def test_prompts_stay_as_they_are_where_another_attention_is_asked_for(model):
+    model.config._attn_implementation = "eager"
+    inputs, _ = engine_of(training.CPUEngine, model).prepare_model_inputs(batch_of(MIXED, MIXED_RESPONSES))
+    assert inputs["input_ids"].shape[1] == sum(map(len, MIXED + MIXED_RESPONSES))
+
+
+def groups(*sizes: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Prompts of one token and responses of three."""
+    prompts = [[number] for number, size in enumerate(sizes) for _ in range(size)]
+    return prompts, [[7, 8, 9]] * len(prompts)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "tokens", "together"),
+    [((4, 4), 32, 4), ((4, 4), 31, 2), ((4, 4), 15, 1), ((8, 4), 64, 4), ((6,), 24, 3), ((3, 2), 99, 1), ((5,), 39, 1)],
+)
+def test_rows_of_a_prompt_stay_together_while_two_groups_fit(sizes, tokens, together):
+    assert prompts.rows_together(batch_of(*groups(*sizes)), tokens) == together
+
+
+def test_rows_without_prompts_are_not_kept_together():
+    assert prompts.rows_together(batch_of(*groups(4)).exclude("prompts"), 99) == 1
+
+
+@pytest.mark.parametrize(("of_the_other_rank", "together"), [(4, 4), (6, 2), (1, 1)])
+def test_verl_is_told_what_stays_together_on_every_rank(model, monkeypatch, of_the_other_rank, together):
+    def all_gather(found: list[int], own: int, group: object) -> None:
+        found[:] = [own, of_the_other_rank]
+
+    told = []
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda group: 2)
+    monkeypatch.setattr(torch.distributed, "all_gather_object", all_gather)
+    monkeypatch.setattr(
+        FSDPEngineWithLMHead, "forward_backward_batch", lambda _, data, *rest: told.append((data, rest))
+    )
+    engine, batch = engine_of(training.CPUEngine, model), batch_of(*groups(4, 4))
+    engine.get_data_parallel_group = lambda: None
+    tensordict_utils.assign_non_tensor(batch, use_dynamic_bsz=True, max_token_len_per_gpu=99)
+    engine.forward_backward_batch(batch, "loss", forward_only=True)
+    assert tensordict_utils.get(told[0][0], "force_group_size") == together
+    assert told[0][1] == ("loss", True)
+
+
+def test_a_fixed_number_of_rows_is_left_to_verl(model, monkeypatch):
+    told = []
+    monkeypatch.setattr(FSDPEngineWithLMHead, "forward_backward_batch", lambda _, data, *rest: told.append(data))
+    batch = batch_of(*groups(4, 4))
+    tensordict_utils.assign_non_tensor(batch, use_dynamic_bsz=False)
+    engine_of(training.CPUEngine, model).forward_backward_batch(batch, "loss")
+    assert "force_group_size" not in told[0]
+
+
+def test_prompts_are_dealt_out_whole_and_evenly():
+    uids, lengths = ["a", "b", "c", "a", "d", "b", "c", "d"], [9, 1, 5, 9, 5, 1, 5, 5]
+    order = prompts.order_by_prompt(uids, lengths, ranks=2)
+    assert sorted(order) == list(range(8))
+    first, second = ([uids[row] for row in half] for half in (order[:4], order[4:]))
+    assert {frozenset(first), frozenset(second)} == {frozenset("ab"), frozenset("cd")}
+    assert all(half[0] == half[1] and half[2] == half[3] for half in (first, second))
+
+
+@pytest.mark.parametrize("uids", [["a", "a", "b", "b", "c", "c"], ["a", "a", "a", "b"]])
+def test_prompts_that_cannot_be_dealt_out_keep_verls_order(uids):
+    assert prompts.order_by_prompt(uids, [3] * len(uids), ranks=2) == list(range(len(uids)))
 
 
 def test_a_batch_without_prompts_has_all_its_logits(model, batch):

@@ -1,17 +1,22 @@
-"""verl's FSDP2 engine for language models, as a CPU wants it: logits of the tokens that are learned, and no others.
+"""verl's FSDP2 engine for language models, as a CPU wants it: logits of the tokens that are learned, and no others; a
+prompt once for all of its responses.
 
 A language model's vocabulary is a fifth of SmolLM2's work and nearly all of its memory; of a prompt's tokens no
 log-probability is ever read. The engine stands in verl's registry for the device "cpu", for which verl has none.
 """
 
 import inspect
+import math
 from functools import cached_property
 from typing import Any
 
 import torch
 from tensordict import TensorDict
+from verl.utils import tensordict_utils
 from verl.workers.engine import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
+
+from verl_rzero.engine.cpu import attention, prompts
 
 
 def register() -> None:
@@ -28,13 +33,31 @@ class CPUEngine(FSDPEngineWithLMHead):
     def _can_keep_logits(self) -> bool:
         return "logits_to_keep" in inspect.signature(self.module.forward).parameters
 
+    @cached_property
+    def _can_share_prompts(self) -> bool:
+        return self._can_keep_logits and self.module.config._attn_implementation == attention.NAME
+
+    def forward_backward_batch(self, data: TensorDict, loss_function: Any, forward_only: bool = False) -> Any:
+        if self._can_share_prompts and tensordict_utils.get_non_tensor_data(data, "use_dynamic_bsz", True):
+            group = self.get_data_parallel_group()
+            found: list[int] = [1] * torch.distributed.get_world_size(group)
+            together = prompts.rows_together(data, tensordict_utils.get(data, "max_token_len_per_gpu"))
+            torch.distributed.all_gather_object(found, together, group)
+            tensordict_utils.assign_non_tensor(data, force_group_size=math.gcd(*found))
+        return super().forward_backward_batch(data, loss_function, forward_only)
+
     def prepare_model_inputs(self, micro_batch: TensorDict) -> tuple[dict[str, Any], dict[str, Any]]:
         inputs, arguments = super().prepare_model_inputs(micro_batch)
-        kept = learned_positions(micro_batch) if self._can_keep_logits else None
-        if kept is not None:
-            inputs["logits_to_keep"] = arguments["kept"] = kept
+        learned = learned_positions(micro_batch) if self._can_keep_logits else None
+        if learned is not None:
+            inputs["logits_to_keep"] = arguments["kept"] = learned
             for name in ("input_ids_rmpad_rolled", "temperature_rmpad"):
-                arguments[name] = arguments[name][kept]
+                arguments[name] = arguments[name][learned]
+            if self._can_share_prompts:
+                computed, found = prompts.without_repeats(micro_batch)
+                inputs["logits_to_keep"] = found[learned]
+                for name in ("input_ids", "position_ids"):
+                    inputs[name] = inputs[name][:, computed]
         return inputs, arguments
 
     def prepare_model_outputs(
