@@ -39,6 +39,7 @@ else:
     from transfer_queue import KVBatchMeta
     from verl.trainer.ppo.v1 import PPOTrainerSync
     from verl.utils import tensordict_utils as tu
+    from vllm.logprobs import FlatLogprobs, Logprob
 
     from verl_rzero import settings
     from verl_rzero.engine import jobs, rollouts, trainer
@@ -384,7 +385,9 @@ else:
             asked[first] = sampling_params
             await asyncio.sleep(0.01 * (3 - first))  # the last ends first
             # the engine tells the log-probability of the sampled token, and of others
-            steps = [{5: SimpleNamespace(logprob=-9.0), first: SimpleNamespace(logprob=-0.1 * first)}] * 2
+            steps = FlatLogprobs()
+            for _ in range(2):
+                steps.append({5: Logprob(-9.0), first: Logprob(-0.1 * first)})
             completion = SimpleNamespace(
                 token_ids=(first, first), logprobs=steps, finish_reason="stop" if first else "length"
             )

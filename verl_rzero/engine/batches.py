@@ -103,7 +103,8 @@ class BatchRollouts:
             self._error = error
 
     async def _fill(self, prompts: TensorDict) -> None:
-        rows = [{key: _item(prompts[key], i) for key in ("uid", *CARRIED)} for i in range(len(prompts))]
+        columns = {key: prompts[key] for key in ("uid", *CARRIED)}  # a list is made anew at each look
+        rows = [{key: _item(column, i) for key, column in columns.items()} for i in range(len(prompts))]
         self.seconds = {"rollout": 0.0, "reward": 0.0}
 
         async def ask(n: int, prompts: Sequence[tuple[int, Messages]] | None = None) -> list[Trajectory]:

@@ -17,6 +17,7 @@ from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from verl_rzero.engine.asking import ballots
+from verl_rzero.engine.responses import response_text
 from verl_rzero.grading.counts import as_columns
 from verl_rzero.grading.grader import Grader, GradingCounts, Tally
 from verl_rzero.rules.answers import last_boxed, question_block
@@ -73,10 +74,7 @@ class ChallengerRewardManager(RewardManagerBase):
         """One rollout -> {"reward_score", "reward_extra_info": {question, well_formed, ...}}; agreement is NaN
         where malformed.
         """
-        item = data[0]
-        responses = item.batch["responses"]
-        length = int(item.batch["attention_mask"][-responses.shape[-1] :].sum())
-        text = self.tokenizer.decode(responses[:length], skip_special_tokens=True)
+        text = response_text(self.tokenizer, data[0])
         question = question_block(text)
         if question is None or (self.needs_box and last_boxed(text) is None):
             return _result("", math.nan, 0.0, GradingCounts())

@@ -63,8 +63,9 @@ class StreamingServer(vLLMHttpServer):
         speed.
         """
         ended: asyncio.Queue[Sample | BaseException] = asyncio.Queue()
+        call = uuid4().hex
         tasks = [
-            asyncio.create_task(self._one(i, ids, seeds_Q[i] if seeds_Q else None, sampling, ended))
+            asyncio.create_task(self._one(i, ids, f"{call}-{i}", seeds_Q[i] if seeds_Q else None, sampling, ended))
             for i, ids in enumerate(prompts_Q)
         ]
         left = len(tasks)
@@ -81,23 +82,31 @@ class StreamingServer(vLLMHttpServer):
             yield batch
 
     async def _one(
-        self, index: int, ids: list[int], seed: int | None, sampling: dict[str, Any], ended: "asyncio.Queue[Any]"
+        self,
+        index: int,
+        ids: list[int],
+        request: str,
+        seed: int | None,
+        sampling: dict[str, Any],
+        ended: "asyncio.Queue[Any]",
     ) -> None:
         """Put one sample, or the error that prevented it, into `ended`."""
-        parameters = SamplingParams(seed=seed, output_kind=RequestOutputKind.FINAL_ONLY, detokenize=False, **sampling)
+        parameters = SamplingParams(
+            seed=seed, output_kind=RequestOutputKind.FINAL_ONLY, detokenize=False, flat_logprobs=True, **sampling
+        )
         try:
             async for final in self.engine.generate(
-                prompt=TokensPrompt(prompt_token_ids=ids), sampling_params=parameters, request_id=uuid4().hex
+                prompt=TokensPrompt(prompt_token_ids=ids), sampling_params=parameters, request_id=request
             ):
                 await ended.put(self._sample(index, final.outputs[0]))
         except BaseException as error:  # raised again by the reader, in stream()
             await ended.put(error)
 
     def _sample(self, index: int, completion: Any) -> Sample:
-        log_probs = None
-        if completion.logprobs is not None:
-            steps = zip(completion.logprobs, completion.token_ids, strict=True)
-            log_probs = [step[token].logprob for step, token in steps]
+        log_probs, flat = None, completion.logprobs
+        if flat is not None:
+            steps = zip(completion.token_ids, flat.start_indices, flat.end_indices, strict=True)
+            log_probs = [flat.logprobs[flat.token_ids.index(token, start, end)] for token, start, end in steps]
         return Sample(
             index, list(completion.token_ids), log_probs, completion.finish_reason == "stop", self.global_steps
         )

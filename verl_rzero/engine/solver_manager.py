@@ -10,6 +10,7 @@ from typing import Any
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
+from verl_rzero.engine.responses import response_text
 from verl_rzero.grading.counts import as_columns
 from verl_rzero.grading.grader import Grader, Tally
 from verl_rzero.rules.answers import last_boxed
@@ -28,9 +29,7 @@ class SolverRewardManager(RewardManagerBase):
     async def run_single(self, data: DataProto) -> dict[str, Any]:
         """One rollout -> {"reward_score": in [0, 1], "reward_extra_info": {answered, right, grading_...}}."""
         item = data[0]
-        responses = item.batch["responses"]
-        length = int(item.batch["attention_mask"][-responses.shape[-1] :].sum())
-        text = self.tokenizer.decode(responses[:length], skip_special_tokens=True)
+        text = response_text(self.tokenizer, item)
         answer = last_boxed(text)
         label = item.non_tensor_batch["reward_model"]["ground_truth"]
         tally = Tally(self.grader)
@@ -49,10 +48,7 @@ class AnswerManager(RewardManagerBase):
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
         """One rollout -> {"reward_score": 0.0, "reward_extra_info": {answer: text or None}}; then the group votes."""
-        item = data[0]
-        responses = item.batch["responses"]
-        length = int(item.batch["attention_mask"][-responses.shape[-1] :].sum())
-        text = self.tokenizer.decode(responses[:length], skip_special_tokens=True)
+        text = response_text(self.tokenizer, data[0])
         return {"reward_score": 0.0, "reward_extra_info": {"answer": last_boxed(text)}}
 
 
