@@ -111,6 +111,7 @@ def test_the_challengers_job_on_a_cpu():
     P = 134_515_008
     assert trainer.certain == {"weights": 4 * P, "gradients": 4 * P, "AdamW": 8 * P, "reference model": 4 * P}
     assert trainer.estimated == {
+        "gathered weights": 4 * P,
         "activations of 4,096 tokens": 4096 * 30 * 12_288 * 4,
         "logits of 2,048": 3 * 2048 * 49_152 * 4,
         "process": memory.TRAINER_BASE,
@@ -127,6 +128,17 @@ def test_in_bfloat16_a_reference_and_an_engine_are_half_as_large_and_what_is_tra
     assert trainer.certain == {"weights": 4 * P, "gradients": 4 * P, "AdamW": 8 * P, "reference model": 2 * P}
     assert trainer.estimated["activations of 4,096 tokens"] == 4096 * 30 * 12_288 * 2
     assert engine.certain == {"weights": 2 * P}
+
+
+def test_few_layers_and_a_large_vocabulary_have_their_fullest_moment_after_the_backward_pass():
+    wide = shape({**SMOLLM2, "num_hidden_layers": 2})
+    trainer, *_ = memory.on_a_cpu(job("challenger", "hardware.cpu_dtype=bfloat16", "model.question_tokens=2"), wide)
+    P, table = wide.parameters, 49_152 * 576
+    assert trainer.estimated == {
+        "gathered weights": 2 * P,
+        "gradients before they are shared": 4 * P + 2 * table,
+        "process": memory.TRAINER_BASE,
+    }
 
 
 def test_two_trainers_share_the_state_and_have_an_engine_each():

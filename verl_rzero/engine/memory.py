@@ -122,7 +122,9 @@ def micro_batch_tokens(config: DictConfig) -> tuple[int, int]:
 
 
 def trainer(config: DictConfig, model: Shape) -> Process:
-    """What trains: its share of the state, and a micro-batch. On GPUs verl keeps the reference in the host's memory."""
+    """What trains: its share of the state, and the fuller moment of an update. On GPUs verl keeps the reference in the
+    host's memory. On a CPU weights stay gathered between the passes.
+    """
     job = config.actor_rollout_ref
     fsdp = job.actor.fsdp_config
     share = -(-model.parameters // _ranks(config))
@@ -134,7 +136,18 @@ def trainer(config: DictConfig, model: Shape) -> Process:
         f"activations of {tokens:,} tokens": activations(model, tokens, width, job.model.enable_gradient_checkpointing),
         f"logits of {scored:,}": logits(model, scored, width),
     }
+    if config.trainer.device == "cpu":
+        batch = {"gathered weights": width * model.parameters} | max(
+            batch, _before_sharing(model, width), key=lambda moment: sum(moment.values())
+        )
     return Process("trainer", state, batch, config.trainer.n_gpus_per_node)
+
+
+def _before_sharing(model: Shape, width: int) -> dict[str, int]:
+    """What each process on a CPU has at the end of an update, when the activations are gone: gradients of the whole
+    model, added up in float32, and those of the largest part as they were computed.
+    """
+    return {"gradients before they are shared": 4 * model.parameters + width * model.largest}
 
 
 def on_a_cpu(config: DictConfig, model: Shape) -> list[Process]:
