@@ -49,21 +49,29 @@ RUNS = {
 }
 """Model -> run -> what it overrides: a few words each."""
 
-BUILT_AGAIN = ("ttrl", "ttrl_weak")
-"""Runs on the tiny world that build the base model of their seed again, with questions beside it."""
+
+def given(base: Path, model: str, name: str, seed: int) -> list[str]:
+    """What a run takes from R-Zero's of its seed, whose base stage left a model and benchmarks in `base`.
+
+    TTRL's questions are drawn for it; on the tiny world it builds the base model again, with questions beside it.
+    """
+    ttrl = name.startswith("ttrl")
+    if name == "rzero" or (ttrl and model == "tiny"):
+        return [f"model.build_seed={seed}"]
+    made = {path.stem.removeprefix("benchmark_"): path for path in sorted(base.glob("benchmark_*.parquet"))}
+    if not made:
+        sys.exit(f"{base} has no base model: run rzero on seed {seed} first")
+    if ttrl:
+        made["unlabelled"] = base / "unlabelled.parquet"
+        english_sums.write(made["unlabelled"], english_sums.UNLABELLED, 192, seed)
+    paths = [f"evaluation.benchmarks.{benchmark}.path={path}" for benchmark, path in made.items()]
+    return ["model.build=null", f"model.path={base / 'model'}", *paths]
 
 
 def run(directory: Path, model: str, name: str, seed: int, overrides: list[str]) -> None:
     """One run to its end, from where it stands; its output goes to a log beside it."""
     here, base = directory / f"{name}_{seed}", (directory / f"rzero_{seed}/base/model").resolve()
-    words = [f"model.build_seed={seed}"]
-    if name != "rzero" and not (model == "tiny" and name in BUILT_AGAIN):
-        made = {path.stem.removeprefix("benchmark_"): path for path in sorted(base.glob("benchmark_*.parquet"))}
-        if name in BUILT_AGAIN:
-            made["unlabelled"] = base / "unlabelled.parquet"
-            english_sums.write(made["unlabelled"], english_sums.UNLABELLED, 192, seed)
-        words = ["model.build=null", f"model.path={base / 'model'}"]
-        words += [f"evaluation.benchmarks.{benchmark}.path={path}" for benchmark, path in made.items()]
+    words = given(base, model, name, seed)
     command = [sys.executable, "-m", "verl_rzero.coevolve", f"run_dir={here}", f"seed={seed}", *words]
     with (directory / f"{name}_{seed}.log").open("a") as log:
         code = subprocess.call([*command, *RUNS[model][name], *overrides], stdout=log, stderr=log)
@@ -109,17 +117,22 @@ def run_table(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def is_whole(name: str, report: dict[str, Any], kind: str) -> bool:
+    """Whether it is a run of this kind with three rounds or more."""
+    return name.rpartition("_")[0] == kind and len(scores(report, "greedy")) > 3
+
+
 def benchmark_table(found: dict[str, dict[str, Any]], kinds: Sequence[str], benchmarks: Sequence[str]) -> str:
-    """A row a kind of run and benchmark: means over seeds of the base, of the last round, and of the difference."""
-    lines = ["| run | benchmark | greedy | - base's | sampled | - base's |", "|---|---|---|---|---|---|"]
+    """A row a kind of run and benchmark: means over its seeds after round 3, and of the difference from the base's."""
+    lines = ["| run | seeds | benchmark | greedy | - base's | sampled | - base's |", "|---|---|---|---|---|---|---|"]
     for kind in kinds:
-        of_kind = [report for name, report in found.items() if name.rpartition("_")[0] == kind]
+        of_kind = [report for name, report in found.items() if is_whole(name, report, kind)]
         for benchmark in (*benchmarks, None) if of_kind else ():
-            cells = [kind, benchmark or "all"]
+            cells = [kind, str(len(of_kind)), benchmark or "all"]
             for score in ("greedy", "mean_at_k"):
                 of_seeds = [scores(report, score, benchmark) for report in of_kind]
-                cells.append(f"{statistics.mean(values[-1] for values in of_seeds):.3f}")
-                cells.append(with_interval([values[-1] - values[0] for values in of_seeds], sign="+"))
+                cells.append(f"{statistics.mean(values[3] for values in of_seeds):.3f}")
+                cells.append(with_interval([values[3] - values[0] for values in of_seeds], sign="+"))
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -131,11 +144,7 @@ def mean_table(found: dict[str, dict[str, Any]], kinds: Sequence[str]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for kind in kinds:
-        seeds = [
-            name.removeprefix(f"{kind}_")
-            for name, report in found.items()
-            if name.rpartition("_")[0] == kind and len(scores(report, "greedy")) > 3
-        ]
+        seeds = [name.removeprefix(f"{kind}_") for name, report in found.items() if is_whole(name, report, kind)]
         if not seeds:
             continue
         cells = [kind, ", ".join(seeds)]

@@ -2,11 +2,10 @@
 
 `fit` of stock verl stays the loop. Its hooks `on_train_begin` and `on_sample_begin` are filled, and private methods are
 overridden, each calling verl's own: `_init_resource_pool_mgr` (our worker's class in place of verl's), `_balance_batch`
-(on a CPU, the responses to a prompt stay together),
-`_compute_ref_log_prob` and `_update_actor` (which columns are sent), `_compute_advantage` (rewards that verl computes
-after sampling are changed just before) and `_compute_metrics` (the metrics file). It sets the replay buffer's
-`poll_interval` and reads the handles of verl's managers. `reliances.py` lists all of it, `guards.check` compares it
-with what is installed.
+(on a CPU, the responses to a prompt stay together), `_compute_ref_log_prob` and `_update_actor` (which columns are
+sent), `_compute_advantage` (rewards that verl computes after sampling are changed just before) and `_compute_metrics`
+(the metrics file). It sets the replay buffer's `poll_interval` and reads the handles of verl's managers.
+`reliances.py` lists all of it, `guards.check` compares it with what is installed.
 """
 
 import json
@@ -29,6 +28,7 @@ from verl.utils.debug import marked_timer
 from verl_rzero.base.progress import Progress
 from verl_rzero.engine.batch_rewards import BatchReward
 from verl_rzero.engine.batches import BatchRollouts
+from verl_rzero.engine.cpu import prompts
 from verl_rzero.engine.worker import self_play_worker
 from verl_rzero.grading.counts import COLUMNS, step_metrics
 
@@ -97,8 +97,6 @@ class SelfPlayTrainer(PPOTrainerSync):
     def _balance_batch(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         batch = super()._balance_batch(batch, *args, **kwargs)
         if self.config.trainer.device == "cpu":
-            from verl_rzero.engine.cpu import prompts
-
             ranks = max(self.actor_rollout_wg._dispatch_info["actor"]) + 1
             uids = [key.rsplit("_", 2)[0] for key in batch.keys]
             batch.reorder(prompts.order_by_prompt(uids, [tag["seq_len"] for tag in batch.tags], ranks))

@@ -50,9 +50,7 @@ def write(path: Path | str, kind: str, n: int, seed: int, without: Collection[st
     import pyarrow.parquet as pq
 
     questions = draw(kind, n, seed, without)
-    answers, kinds = (
-        [grammar.truth(question) for question in questions],
-        [grammar.kind_of(question) for question in questions],
-    )
+    answers = [grammar.truth(question) for question in questions]
+    kinds = [grammar.kind_of(question) for question in questions]
     pq.write_table(pa.table({"question": questions, "answer": answers, "kind": kinds}), path)
     return questions

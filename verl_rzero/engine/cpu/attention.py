@@ -54,82 +54,44 @@ def packed_sdpa(
         raise ValueError("packed_sdpa takes a row that starts with position 0")
     begins = torch.nonzero(positions[1:] != positions[:-1] + 1).squeeze(1) + 1
     begins = torch.cat([begins.new_zeros(1), begins])
-    lengths = torch.diff(begins, append=begins.new_tensor([len(positions)]))
-    is_branch = positions[begins] > 0
-    branches = begins[is_branch], lengths[is_branch]
-    sequences = begins[~is_branch], lengths[~is_branch]
-    query, key, value = (x[0].transpose(0, 1) for x in (query, key, value))  # (tokens, heads, head_dim)
-    keys, values = _grid(key, *sequences), _grid(value, *sequences)
-    out = _attend(_grid(query, *sequences), keys, values, None, scaling, dropout)
-    found = [(_tokens(*sequences), out)]
-    if is_branch.any():
-        trunk = is_branch.logical_not().cumsum(0)[is_branch] - 1  # number of the sequence that a branch continues
-        shared = positions[branches[0]]
-        stem, longest = int(shared.max()), int(branches[1].max())
-        own = torch.ones(longest, longest, dtype=torch.bool).tril().expand(len(trunk), -1, -1)
-        of_stem = (torch.arange(stem) < shared[:, None])[:, None].expand(-1, longest, -1)
-        out = _attend(
-            _grid(query, *branches),
-            torch.cat([keys[trunk, :, :stem], _grid(key, *branches)], dim=2),
-            torch.cat([values[trunk, :, :stem], _grid(value, *branches)], dim=2),
-            torch.cat([of_stem, own], dim=2)[:, None],
-            scaling,
-            dropout,
-        )
-        found.append((_tokens(*branches), out))
-    places = torch.cat([at for (at, _), _ in found])
-    flat = torch.cat([out.transpose(1, 2).flatten(0, 1).index_select(0, inside) for (_, inside), out in found])
-    return flat[places.argsort()].unsqueeze(0), None
+    if len(begins) == 1:
+        return _attend(query, key, value, scaling, dropout).transpose(1, 2), None
+    shared = positions[begins]  # tokens that a piece has from the sequence which it continues
+    trunks = torch.where(shared == 0, begins, 0).cummax(0).values
+    lengths = shared + torch.diff(begins, append=begins.new_tensor([len(positions)]))
+    longest = int(lengths.max())
+    piece = torch.repeat_interleave(torch.arange(len(begins)), lengths)
+    within = torch.arange(len(piece)) - torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
+    own = within >= shared[piece]
+    source = torch.where(own, begins[piece] - shared[piece], trunks[piece]) + within  # places in the row
+    place = piece * longest + within  # in the (pieces, longest) grid, flat
 
+    def unpack(x: torch.Tensor) -> torch.Tensor:  # (1, h, tokens, d) -> (pieces, h, longest, d)
+        grid = x.new_zeros(len(begins) * longest, x.shape[1], x.shape[3])
+        filled = grid.index_copy(0, place, x[0].transpose(0, 1).index_select(0, source))
+        return filled.view(len(begins), longest, *grid.shape[1:]).transpose(1, 2)
 
-def _tokens(begins: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of each token of these pieces of the row: its place in the row, and in the (pieces, longest) grid, flat."""
-    row = torch.repeat_interleave(torch.arange(len(begins)), lengths)
-    within = torch.arange(len(row)) - torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
-    return begins[row] + within, row * int(lengths.max()) + within
-
-
-def _grid(x: torch.Tensor, begins: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """(tokens, h, d) -> (pieces, h, longest, d), 0 behind a piece's end."""
-    at, inside = _tokens(begins, lengths)
-    grid = x.new_zeros(len(begins) * int(lengths.max()), *x.shape[1:])
-    return grid.index_copy(0, inside, x.index_select(0, at)).view(len(begins), -1, *x.shape[1:]).transpose(1, 2)
+    out = _attend(unpack(query), unpack(key), unpack(value), scaling, dropout)
+    return out.transpose(1, 2).flatten(0, 1).index_select(0, place[own]).unsqueeze(0), None
 
 
 def _attend(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    visible: torch.Tensor | None,
-    scaling: float | None,
-    dropout: float,
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, dropout: float
 ) -> torch.Tensor:
-    """All (pieces, heads, tokens, head_dim), key and value with fewer heads or as many. `visible`, bool: which keys a
-    query sees; None for causal attention.
-    """
+    """Causal; all (pieces, heads, tokens, head_dim), key and value with fewer heads or as many."""
     pieces, heads, tokens, _ = query.shape
-    if pieces * heads * tokens * key.shape[2] <= MOST_SCORES and not dropout:
-        return _by_matrices(query, key, value, visible, scaling)
+    if pieces * heads * tokens**2 <= MOST_SCORES and not dropout:
+        return _by_matrices(query, key, value, scaling)
     return torch.nn.functional.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask=visible,
-        dropout_p=dropout,
-        is_causal=visible is None,
-        scale=scaling,
-        enable_gqa=heads != key.shape[1],
+        query, key, value, dropout_p=dropout, is_causal=True, scale=scaling, enable_gqa=heads != key.shape[1]
     )
 
 
-def _by_matrices(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, visible: torch.Tensor | None, scaling: float | None
-) -> torch.Tensor:
-    """Attention by its formula."""
+def _by_matrices(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None) -> torch.Tensor:
+    """Causal attention by its formula."""
+    tokens, head_dim = query.shape[2:]
     if query.shape[1] != key.shape[1]:
         key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], dim=1) for x in (key, value))
-    if visible is None:
-        visible = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()
-    scores = query * (query.shape[-1] ** -0.5 if scaling is None else scaling) @ key.transpose(-1, -2)
-    hidden = torch.zeros(visible.shape, dtype=query.dtype).masked_fill_(visible.logical_not(), -torch.inf)
-    return (scores + hidden).softmax(-1, dtype=torch.float32).to(value.dtype) @ value
+    scores = query * (head_dim**-0.5 if scaling is None else scaling) @ key.transpose(-1, -2)
+    later = torch.full((tokens, tokens), -torch.inf, dtype=query.dtype).triu(1)
+    return (scores + later).softmax(-1, dtype=torch.float32).to(value.dtype) @ value

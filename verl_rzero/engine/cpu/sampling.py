@@ -1,7 +1,7 @@
 """The next token of a response on a CPU, at the price of one random number.
 
 vLLM draws an exponential number for each token of the vocabulary, and twice where requests have seeds. With 49,152
-tokens that was a third of an engine's time (docs/performance.md).
+tokens that was two fifths of an engine's time where requests had seeds (docs/performance.md).
 """
 
 import torch
