@@ -9,7 +9,7 @@ def longest(settings: Settings) -> int:
 
 
 def lengths(settings: Settings, role: str) -> tuple[int, int]:
-    """Longest prompt and response in tokens; a Solver prompt holds a question."""
+    """Longest prompt and response in tokens; a Solver's prompt holds a question, a prompt of self-play tasks."""
     model = settings.model
     if role == "challenger":
         return model.prompt_tokens, model.question_tokens

@@ -23,12 +23,12 @@ def challenger_messages(prompts: Prompts, examples: Sequence[str] = ()) -> Messa
     """What the Challenger is asked; the same for every question, but for human examples where a run has them."""
     shown = "".join(f"<question>\n{text}\n</question>\n\n" for text in examples)
     lead = f"Questions that people wrote, for their style and care, not to be repeated:\n\n{shown}" if shown else ""
-    return _messages(prompts.challenger_system, lead + prompts.challenger_user)
+    return turns(prompts.challenger_system, lead + prompts.challenger_user)
 
 
 def solver_messages(prompts: SolverPrompts, question: str) -> Messages:
     """What the Solver is asked about one question."""
-    return _messages(prompts.solver_system, prompts.solver_user.replace("{question}", question))
+    return turns(prompts.solver_system, prompts.solver_user.replace("{question}", question))
 
 
 def voter_messages(prompts: Prompts, question: str, may_refuse: bool) -> Messages:
@@ -36,7 +36,7 @@ def voter_messages(prompts: Prompts, question: str, may_refuse: bool) -> Message
     system = prompts.solver_system
     if may_refuse and prompts.validity is not None:
         system = prompts.validity if system is None else f"{system} {prompts.validity}"
-    return _messages(system, prompts.solver_user.replace("{question}", question))
+    return turns(system, prompts.solver_user.replace("{question}", question))
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ def render(tokenizer: Any, messages: Messages) -> list[int]:
     return list(ids["input_ids"] if isinstance(ids, Mapping) else ids)
 
 
-def _messages(system: str | None, user: str) -> Messages:
-    turns = [] if system is None else [{"role": "system", "content": system}]
-    return [*turns, {"role": "user", "content": user}]
+def turns(system: str | None, user: str) -> Messages:
+    """A user turn, behind a system turn where there is one."""
+    first = [] if system is None else [{"role": "system", "content": system}]
+    return [*first, {"role": "user", "content": user}]

@@ -22,6 +22,7 @@ from verl_rzero.settings.parts import (
     Evaluation,
     Grading,
     Hardware,
+    Job,
     Judge,
     Model,
     Prompts,
@@ -32,6 +33,7 @@ from verl_rzero.settings.parts import (
     Ttrl,
 )
 from verl_rzero.settings.run_settings import Settings
+from verl_rzero.settings.self_play import Execution, SelfPlay, TaskPrompts
 from verl_rzero.settings.thresholds import Monitors
 
 __all__ = [
@@ -40,16 +42,20 @@ __all__ = [
     "Challenger",
     "Curation",
     "Evaluation",
+    "Execution",
     "Grading",
     "Hardware",
+    "Job",
     "Judge",
     "Model",
     "Monitors",
     "Prompts",
     "Sampling",
     "SamplingOf",
+    "SelfPlay",
     "Settings",
     "Solver",
+    "TaskPrompts",
     "Training",
     "Ttrl",
     "as_dict",

@@ -18,9 +18,10 @@ from verl_rzero.settings.parts import (
     Ttrl,
 )
 from verl_rzero.settings.schema import doc
+from verl_rzero.settings.self_play import Execution, SelfPlay
 from verl_rzero.settings.thresholds import Monitors
 
-OPEN_DICTS = ("challenger.verl", "solver.verl", "hardware.verl")
+OPEN_DICTS = ("challenger.verl", "solver.verl", "self_play.verl", "hardware.verl")
 """Below these any key of verl's own configuration may stand."""
 
 
@@ -33,7 +34,7 @@ class Settings:
     algorithm: str = field(
         metadata=doc(
             "rzero: a Challenger and a Solver in turn; ttrl: a Solver on the majority of its own answers to given "
-            "questions",
+            "questions; absolute_zero: one model that proposes code tasks and solves them",
             choices=ALGORITHMS,
         )
     )
@@ -80,6 +81,8 @@ class Settings:
     challenger: Challenger
     solver: Solver
     ttrl: Ttrl
+    self_play: SelfPlay
+    execution: Execution
     curation: Curation
     anchors: Anchors
     sampling: Sampling
