@@ -1,7 +1,8 @@
 """The records that flow between the stages; a record's fields are the columns of its parquet file, in order.
 
 `questions.parquet` holds `Question`, `votes.parquet` `VotedQuestion`, `decisions.parquet` `Decision`,
-`solver_train.parquet` `SolverRow`, `prompts.parquet` `PromptRow`, and `answers.parquet` `Answered`.
+`solver_train.parquet` `SolverRow`, `prompts.parquet` `PromptRow`, `answers.parquet` `Answered`; of Absolute Zero
+`tasks.parquet` `ProposedTask` and `buffers.parquet` `BufferedTask`.
 """
 
 import os
@@ -92,7 +93,37 @@ class Answered:
     judged: list[str | None]  # "right", "wrong" or "failed" of a judge; None where it wasn't asked
 
 
-Record = TypeVar("Record", Question, VotedQuestion, Decision, SolverRow, PromptRow, Answered)
+@dataclass(frozen=True)
+class ProposedTask:
+    """One code task that was proposed in self-play, valid or not (lists: one entry, for induction several)."""
+
+    step: int
+    kind: str  # deduction, abduction or induction
+    program: str
+    inputs: list[str]  # literals; none where the task isn't valid
+    outputs: list[str]
+    message: str
+    valid: bool
+    reason: str | None  # why it isn't: form, banned_import, too_long or one of the executor's failures
+    solved: float | None  # share of right solutions among those sampled; None where it isn't valid
+    reward: float
+    raw: str  # the whole reply
+
+
+@dataclass(frozen=True)
+class BufferedTask:
+    """One valid code task that self-play remembers; in the order of the file, the oldest of each kind first."""
+
+    kind: str
+    program: str
+    inputs: list[str]
+    outputs: list[str]
+    message: str
+
+
+Record = TypeVar(
+    "Record", Question, VotedQuestion, Decision, SolverRow, PromptRow, Answered, ProposedTask, BufferedTask
+)
 
 
 def columns(kind: type) -> list[str]:
@@ -109,7 +140,8 @@ def schema(kind: type) -> "pyarrow.Schema":
         "id": whole, "round": whole, "seed": whole, "answered": whole, "agreement": real, "margin": real,
         "well_formed": pa.bool_(), "raws": pa.list_(text), "answers": pa.list_(text), "classes": pa.list_(whole),
         "replies": pa.list_(text), "judged": pa.list_(text), "finished": pa.list_(pa.bool_()),
-        "right": pa.list_(pa.bool_()),
+        "right": pa.list_(pa.bool_()), "step": whole, "inputs": pa.list_(text), "outputs": pa.list_(text),
+        "valid": pa.bool_(), "solved": real, "reward": real,
         "prompt": pa.list_(pa.struct([("role", text), ("content", text)])),
         "reward_model": pa.struct([("style", text), ("ground_truth", text)]),
         "extra_info": pa.struct([("index", whole), ("id", whole), ("round", whole), ("agreement", real)]),

@@ -223,7 +223,8 @@ class BatchRollouts:
             "rollout_log_probs": _nested([sample.log_probs for sample in samples], torch.float32),
             "num_turns": torch.full((len(samples),), 2),
         }
-        for name in ("uid", *self.stores):
+        fields["uid"] = NonTensorStack(*[each.group or rows[each.row]["uid"] for each in trajectories])
+        for name in self.stores:
             fields[name] = NonTensorStack(*[rows[trajectory.row][name] for trajectory in trajectories])
         if rewards is None:
             fields["finished"] = torch.tensor([sample.finished for sample in samples])

@@ -12,7 +12,12 @@ from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
 from verl.utils.fs import copy_to_local  # noqa: F401  (imported here so that a warm server has it)
 
-from verl_rzero.engine import guards, rollouts, warm
+from verl_rzero.engine import (
+    advantages,  # noqa: F401  (puts ours into verl's registry)
+    guards,
+    rollouts,
+    warm,
+)
 from verl_rzero.engine.batch_rewards import BatchReward
 from verl_rzero.engine.batches import BatchRollouts
 from verl_rzero.engine.samplers import Sampler

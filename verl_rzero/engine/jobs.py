@@ -18,6 +18,9 @@ from verl_rzero.settings import Challenger, Settings, Solver
 
 OUR_LOGGERS = ("tensorboard", "wandb")
 VERL_METRICS = "verl_metrics.jsonl"
+SOLVER_MANAGERS = {"rzero": "SolverRewardManager", "ttrl": "AnswerManager", "absolute_zero": "ReplyManager"}
+TOKEN_WEIGHTED = "token_weighted"
+"""Our advantage in verl's registry (`advantages.py`)."""
 
 
 def verl_config(
@@ -46,6 +49,8 @@ def verl_config(
         UserError: a key under `*.verl` that verl does not have, or a value of another type.
     """
     config = verl_tree.stock()
+    if settings.algorithm == "absolute_zero":
+        settings = in_rows(settings)
     job = getattr(settings, role)
     ours = [
         _common(settings, job, model, train_file, stage_dir),
@@ -63,6 +68,28 @@ def verl_config(
     return config
 
 
+def rows_of_a_step(settings: Settings) -> int:
+    """Of self-play: what a step trains on, in rows of `solver.rollouts` responses (`self_play.ProposesAndSolves`)."""
+    asked, job = settings.self_play, settings.solver
+    singles = job.batch_size // job.rollouts
+    solutions = job.batch_size if asked.estimates == "train" else singles
+    return len(asked.kinds) * ((singles if asked.propose else 0) + solutions)
+
+
+def in_rows(settings: Settings) -> Settings:
+    """The settings with a solver's batch that is a step of self-play, all of it one update."""
+    rows = rows_of_a_step(settings)
+    return dataclasses.replace(
+        settings, solver=dataclasses.replace(settings.solver, batch_size=rows, minibatch_size=rows)
+    )
+
+
+def advantage(settings: Settings) -> str:
+    """verl's GRPO, or our advantage where self-play is to weigh responses by their length."""
+    weighted = settings.algorithm == "absolute_zero" and settings.self_play.statistic == "token"
+    return TOKEN_WEIGHTED if weighted else "grpo"
+
+
 def _common(
     settings: Settings, job: Challenger | Solver, model: Path | str, train_file: Path | str, stage_dir: Path | str
 ) -> dict[str, Any]:
@@ -70,7 +97,11 @@ def _common(
     hardware, role = settings.hardware, "challenger" if isinstance(job, Challenger) else "solver"
     prompt, response = lengths(settings, role)
     return {
-        "algorithm": {"adv_estimator": "grpo", "norm_adv_by_std_in_grpo": True, "use_kl_in_reward": False},
+        "algorithm": {
+            "adv_estimator": advantage(settings),
+            "norm_adv_by_std_in_grpo": True,
+            "use_kl_in_reward": False,
+        },
         "data": {
             "train_files": str(train_file),
             "val_files": str(train_file),
@@ -196,10 +227,9 @@ def _challenger(settings: Settings, solver: Any) -> dict[str, Any]:
 
 
 def _solver(settings: Settings) -> dict[str, Any]:
-    """A manager that compares with the row's label, or one that only reads answers, which then vote."""
-    name = "AnswerManager" if settings.algorithm == "ttrl" else "SolverRewardManager"
+    """A manager that compares with the row's label, or one that only reads what the sampler then rewards."""
     return {
-        "reward": {"reward_manager": _manager("verl_rzero.engine.solver_manager", name)},
+        "reward": {"reward_manager": _manager("verl_rzero.engine.solver_manager", SOLVER_MANAGERS[settings.algorithm])},
         "verl_rzero": {"format_weight": settings.solver.format_weight},
     }
 

@@ -24,13 +24,15 @@ class Trajectory:
     """One response, on its way to the store.
 
     `row` is its prompt's number in the step, `result` the reward manager's {"reward_score", "reward_extra_info"}, None
-    where the reward is computed later, by verl's own served reward model.
+    where the reward is computed later, by verl's own served reward model. Advantages compare the responses of one
+    `group`: by default those of the row.
     """
 
     row: int
     prompt_ids: list[int]
     sample: "Sample"
     result: dict[str, Any] | None
+    group: str | None = None
 
 
 class Ask(Protocol):

@@ -52,6 +52,17 @@ class AnswerManager(RewardManagerBase):
         return {"reward_score": 0.0, "reward_extra_info": {"answer": last_boxed(text)}}
 
 
+class ReplyManager(RewardManagerBase):
+    """`reward.reward_manager` of a job whose sampler reads and rewards whole replies."""
+
+    def __init__(self, config: Any, tokenizer: Any, compute_score: Any = None, **_: Any) -> None:
+        super().__init__(config, tokenizer, compute_score)
+
+    async def run_single(self, data: DataProto) -> dict[str, Any]:
+        """One rollout -> {"reward_score": 0.0, "reward_extra_info": {text}}."""
+        return {"reward_score": 0.0, "reward_extra_info": {"text": response_text(self.tokenizer, data[0])}}
+
+
 def has_format(text: str) -> bool:
     """Whether a reply thinks in <think>...</think> and boxes something after it."""
     closed = text.find("</think>", max(0, text.find("<think>")))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 from verl_rzero.rules.answers import last_boxed
+from verl_rzero.rules.code_tasks import ANSWERED_BY, block, blocks
 from verl_rzero.settings.benchmarks import GraderName, letters
 
 VERSION = 2
@@ -24,7 +25,15 @@ def final_answer(grader: GraderName, text: str, options: int) -> str | None:
     """The final answer of a whole reply, None where it gives none. `options` is the number of choices."""
     if grader == "choice":
         return chosen_letter(text, options)
+    if grader == "program":
+        return last_block(text)
     return bbeh_answer(text) if grader == "bbeh" else last_boxed(text)
+
+
+def last_block(text: str) -> str | None:
+    """The last block of a reply that can answer a code task, whole; None where there is none."""
+    closed = [(name, inside) for name in ANSWERED_BY.values() for inside in blocks(text, name)]
+    return max((block(*each) for each in closed), key=text.rfind, default=None)
 
 
 def right(grader: GraderName, given: str | None, gold: str, same: Callable[[str, str], bool]) -> bool:

@@ -13,7 +13,7 @@ from verl_rzero.base.progress import Progress
 from verl_rzero.data import records
 from verl_rzero.data.records import Answered
 from verl_rzero.engine.asking import Reply, sample_seed, solve
-from verl_rzero.evaluation import graders, judge
+from verl_rzero.evaluation import graders, judge, programs
 from verl_rzero.evaluation.intervals import clustered, wilson
 from verl_rzero.grading.grader import Grader, Tally
 from verl_rzero.rules.prompts import render, solver_messages
@@ -99,7 +99,7 @@ async def ask_and_grade(
     if k:
         seeds = [sample_seed(asked.seed, "evaluation", benchmark.name, first + i) for i in fitting]
         await ask(k, temperature(asked, benchmark.name), seeds, 1, progress.behind(len(items)))
-    return await asyncio.to_thread(_graded, benchmark, items, replies, tally)
+    return await asyncio.to_thread(_graded, asked, benchmark, items, replies, tally)
 
 
 def temperature(asked: Settings, name: str) -> float:
@@ -115,15 +115,28 @@ def _fits(asked: Settings, engine: "Engine", text: str) -> bool:
 
 
 def _graded(
-    benchmark: LoadedBenchmark, items: Sequence[Item], replies: Sequence[Sequence[Reply]], tally: Tally
+    asked: Settings,
+    benchmark: LoadedBenchmark,
+    items: Sequence[Item],
+    replies: Sequence[Sequence[Reply]],
+    tally: Tally,
 ) -> list[Answered]:
-    rows = []
-    for item, given in zip(items, replies, strict=True):
-        answers = [
+    answers_QN = [
+        [
             graders.final_answer(benchmark.grader, reply.text, item.options) if reply.finished else None
             for reply in given
         ]
-        right = [graders.right(benchmark.grader, each, item.answer, tally.same) for each in answers]
+        for item, given in zip(items, replies, strict=True)
+    ]
+    if benchmark.grader == "program":
+        right_QN = programs.rights(asked.execution, [item.answer for item in items], answers_QN)
+    else:
+        right_QN = [
+            [graders.right(benchmark.grader, each, item.answer, tally.same) for each in answers]
+            for item, answers in zip(items, answers_QN, strict=True)
+        ]
+    rows = []
+    for item, given, answers, right in zip(items, replies, answers_QN, right_QN, strict=True):
         texts, finished = [reply.text for reply in given], [reply.finished for reply in given]
         nobody: list[str | None] = [None] * len(given)
         rows.append(Answered(benchmark.name, item.question, item.answer, texts, finished, answers, right, nobody))
@@ -133,9 +146,9 @@ def _graded(
 def judged(asked: settings.Judge, benchmark: LoadedBenchmark, rows: Sequence[Answered]) -> list[Answered]:
     """The rows with the judge's verdicts on every answer that the rules call wrong and that has none yet.
 
-    Letters need no judge, and where there is no answer there is nothing to judge.
+    Letters and programs need no judge, and where there is no answer there is nothing to judge.
     """
-    if asked.url is None or benchmark.grader == "choice":
+    if asked.url is None or benchmark.grader in ("choice", "program"):
         return list(rows)
     cases = [
         judge.Case(row.question, row.answer, given)
@@ -226,7 +239,7 @@ def about(asked: Settings, benchmark: LoadedBenchmark) -> dict[str, Any]:
     return {
         "protocol": protocol(asked, benchmark),
         "content": benchmark.content,
-        "judge": None if benchmark.grader == "choice" else asked.evaluation.judge.model,
+        "judge": None if benchmark.grader in ("choice", "program") else asked.evaluation.judge.model,
     }
 
 
@@ -237,7 +250,11 @@ def protocol(asked: Settings, benchmark: LoadedBenchmark) -> str:
     """
     given = {
         "benchmark": benchmark.content,
-        "grader": [benchmark.grader, graders.VERSION, asdict(asked.grading)],
+        "grader": [
+            benchmark.grader,
+            graders.VERSION,
+            asdict(asked.execution if benchmark.grader == "program" else asked.grading),
+        ],
         "prompts": [asked.prompts.solver_system, asked.prompts.solver_user],
         "tokens": [asked.model.prompt_tokens, asked.model.question_tokens, asked.model.answer_tokens],
         "k": asked.evaluation.k_of(benchmark.name),

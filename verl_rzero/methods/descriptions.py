@@ -6,7 +6,7 @@ R-Zero with one shared model is `rzero` with other policies (`policies.policies`
 from collections.abc import Iterator
 from dataclasses import replace
 
-from verl_rzero.methods import sizes, work
+from verl_rzero.methods import self_play, sizes, work
 from verl_rzero.methods.kinds import Kind, Method, Stage
 from verl_rzero.methods.policies import BASE, policies
 from verl_rzero.methods.readings import of_curation, of_evaluation, of_questions, of_training, of_votes
@@ -25,6 +25,7 @@ ANSWER = ("prompts.solver_system", "prompts.solver_user", "model.prompt_tokens",
 VOTE = (*ANSWER, "prompts.validity", "curation.ill_posed_share", "unanswered", "roles")
 SCORES = ("evaluation.benchmarks", "evaluation.k", "evaluation.temperature", "evaluation.judge.model")
 PREPARED_FOR = ("prompts.challenger_system", "prompts.challenger_user", "prompts.solver_system", "prompts.solver_user")
+LENGTHS = ("model.prompt_tokens", "model.question_tokens", "model.answer_tokens")
 JOB = ("hardware.device", "hardware.verl")
 
 MODEL = Kind("model", work.base_model, ("model.path", "model.build", "model.build_seed", "model.build_steps"))
@@ -84,6 +85,22 @@ OWN_MAJORITY = Kind(
     serves=("evaluation",),
 )
 
+SEEDS = Kind(
+    "seeds",
+    self_play.seeds,
+    ("self_play", "execution", "sampling.questions", *LENGTHS, "seed", "hardware.device"),
+    uses_engine=True,
+)
+SELF_PLAY = Kind(
+    "solver",
+    self_play.self_play,
+    ("solver", "self_play", "execution", *LENGTHS, "seed", *JOB),
+    of_training,
+    uses_engine=True,
+    trains=True,
+    serves=("evaluation",),
+)
+
 
 def rzero(settings: Settings) -> list[Stage]:
     """Rounds of: C is trained to split the votes of S, asks, S votes, the informative questions train S.
@@ -125,6 +142,24 @@ def ttrl(settings: Settings) -> list[Stage]:
     return stages
 
 
+def absolute_zero(settings: Settings) -> list[Stage]:
+    """S proposes code tasks and solves them; what is right, an executor says.
+
+    arXiv 2505.03335, algorithm 1. Several rounds are one long training with evaluations in between.
+    """
+    stages = [*_base(settings)]
+    S, seeds = policies(settings)["solver"], settings.self_play.seeds > 0
+    if seeds:
+        stages.append(Stage(SEEDS, 0, (BASE,), sizes.seeds(settings)))
+    for t in range(1, settings.rounds + 1):
+        first = (self_play.SEEDS,) if seeds and t == 1 else ()
+        stages += [
+            Stage(SELF_PLAY, t, _once(BASE, S.at(t, "solver"), *first), sizes.self_play(settings)),
+            *_evaluated(settings, t),
+        ]
+    return stages
+
+
 METHODS = {
     "rzero": Method(
         "rzero",
@@ -134,6 +169,13 @@ METHODS = {
         rzero,
     ),
     "ttrl": Method("ttrl", "TTRL", "https://arxiv.org/abs/2504.16084", (MODEL, OWN_MAJORITY, EVALUATION), ttrl),
+    "absolute_zero": Method(
+        "absolute_zero",
+        "Absolute Zero",
+        "https://arxiv.org/abs/2505.03335",
+        (MODEL, SELF_PLAY, SEEDS, EVALUATION),
+        absolute_zero,
+    ),
 }
 
 

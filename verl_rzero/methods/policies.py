@@ -27,7 +27,7 @@ class Policy:
 
 def policies(settings: Settings) -> Mapping[str, Policy]:
     """The policy behind each role. With roles=shared (the paper's ablation) one model plays both, trained in turn."""
-    if settings.algorithm == "ttrl":
+    if settings.algorithm in ("ttrl", "absolute_zero"):
         return {"solver": Policy(("solver",))}
     if settings.roles == "shared":
         one = Policy(("challenger", "solver"))

@@ -38,6 +38,15 @@ def own_majority(settings: Settings) -> str:
     return f"{job.steps} steps x {job.batch_size} questions x {settings.ttrl.votes} votes, {job.rollouts} trained on"
 
 
+def seeds(settings: Settings) -> str:
+    return f"{settings.self_play.seeds} valid tasks of each kind"
+
+
+def self_play(settings: Settings) -> str:
+    job, kinds = settings.solver, settings.self_play.kinds
+    return f"{job.steps} steps x {job.batch_size} tasks of {' and '.join(kinds)} x {job.rollouts} solutions"
+
+
 def evaluation(settings: Settings) -> str:
     asked = settings.evaluation
     sizes = {name: each.n or source(name).size or "all" for name, each in asked.benchmarks.items()}

@@ -34,16 +34,15 @@ def prompt_rows(source: str, prompts: Sequence[Messages]) -> list[records.Prompt
 
 
 def train(
-    stage: StageInputs, role: str, data: Path, rows: int, sampler: "Sampler", batch_reward: "BatchReward"
+    stage: StageInputs, asked: Settings, role: str, data: Path, sampler: "Sampler", batch_reward: "BatchReward"
 ) -> dict[str, Any]:
     """One GRPO job of a role, from its model as it is, on the prompts in `data`."""
     from verl_rzero.engine import grpo, jobs
 
-    if {*jobs.OUR_LOGGERS} & {*stage.settings.logger}:
+    if {*jobs.OUR_LOGGERS} & {*asked.logger}:
         os.environ["VERL_FILE_LOGGER_PATH"] = str(stage.dir / jobs.VERL_METRICS)
     start, base = stage.model(role), model_of(stage.run / BASE)
     frozen_solver = stage.model("solver") if role == "challenger" else None
-    asked = fitting(stage.settings, role, rows)
     config = jobs.verl_config(
         asked, role, model=start, train_file=data, stage_dir=stage.dir, solver=frozen_solver, base=base
     )

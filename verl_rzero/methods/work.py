@@ -13,7 +13,7 @@ from verl_rzero.grading.counts import GradingCounts
 from verl_rzero.methods import base_models
 from verl_rzero.methods.inputs import StageInputs, remembered
 from verl_rzero.methods.policies import BASE, trains
-from verl_rzero.methods.training import as_it_was, prompt_rows, train
+from verl_rzero.methods.training import as_it_was, fitting, prompt_rows, train
 from verl_rzero.rules.voting import Denominator
 from verl_rzero.settings import Settings
 from verl_rzero.settings.benchmarks import LoadedBenchmark
@@ -55,9 +55,9 @@ def challenger(stage: StageInputs) -> dict[str, Any]:
     memory = remembered(stage) if remembers(asked) else []
     return train(
         stage,
+        fitting(asked, "challenger", len(rows)),
         "challenger",
         stage.dir / PROMPTS,
-        len(rows),
         WholeBatch(asked.challenger.rollouts),
         UncertaintyLessRepetition(asked.challenger, asked.seed, memory),
     )
@@ -153,8 +153,8 @@ def solver(stage: StageInputs) -> dict[str, Any]:
     from verl_rzero.engine.batch_rewards import MatchesLabel
     from verl_rzero.engine.samplers import WholeBatch
 
-    rows = len(records.read(data, records.SolverRow))
-    return train(stage, "solver", data, rows, WholeBatch(asked.solver.rollouts), MatchesLabel())
+    fitted = fitting(asked, "solver", len(records.read(data, records.SolverRow)))
+    return train(stage, fitted, "solver", data, WholeBatch(asked.solver.rollouts), MatchesLabel())
 
 
 def solver_on_own_majority(stage: StageInputs) -> dict[str, Any]:
@@ -177,9 +177,9 @@ def solver_on_own_majority(stage: StageInputs) -> dict[str, Any]:
     denominator: Denominator = asked.unanswered  # type: ignore[assignment]
     return train(
         stage,
+        fitting(asked, "solver", len(rows)),
         "solver",
         stage.dir / PROMPTS,
-        len(rows),
         VotesAndTrains(asked.ttrl.votes, job.rollouts, by_text, denominator, timeout_s),
         MatchesOwnMajority([item.answer for item in given], timeout_s),
     )

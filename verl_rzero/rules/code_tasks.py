@@ -20,9 +20,6 @@ KINDS: tuple[Kind, ...] = ("deduction", "abduction", "induction")
 ANSWERED_BY: dict[Kind, str] = {"deduction": "output", "abduction": "input", "induction": "python"}
 """The block that a solution stands in."""
 
-FIRST_PROGRAM, FIRST_INPUT = "def f(a):\n    return a", "'Hello world'"
-"""What self-play starts from where nothing was proposed before: the identity (section 3.3.1)."""
-
 _FENCE = re.compile(r"```([a-z]+)[ \t]*\n(.*?)```", re.DOTALL)
 _OPEN, _CLOSE = "<answer>", "</answer>"
 
@@ -43,6 +40,12 @@ class Task:
     def shown(self) -> int:
         """How many pairs the solver sees, the first; by the others its program is judged."""
         return len(self.inputs) // 2
+
+
+def identity(kind: Kind, inputs: int) -> Task:
+    """What self-play starts from where nothing was proposed before (section 3.3.1)."""
+    given = tuple(map(str, range(inputs))) if kind == "induction" else ("'Hello world'",)
+    return Task(kind, "def f(a):\n    return a", given, given, "It returns what it is given.")
 
 
 @dataclass(frozen=True)

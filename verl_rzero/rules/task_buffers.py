@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from random import Random
 
-from verl_rzero.rules.code_tasks import FIRST_INPUT, FIRST_PROGRAM, KINDS, Kind, Task
+from verl_rzero.rules.code_tasks import KINDS, Kind, Task, identity
 
 
 class TaskBuffers:
@@ -30,9 +30,7 @@ class TaskBuffers:
 
     def references(self, kind: Kind, most: int, rng: Random) -> list[Task]:
         """What a proposer is shown of its kind; of an empty buffer the identity function."""
-        held = self._of[kind]
-        if not held:
-            return [Task(kind, FIRST_PROGRAM, (FIRST_INPUT,), (FIRST_INPUT,))][:most]
+        held = self._of[kind] or [identity(kind, 1)]
         return rng.sample(held, min(most, len(held)))
 
     def program(self, rng: Random) -> str:
@@ -42,7 +40,7 @@ class TaskBuffers:
             if number < self.size(kind):
                 return self._of[kind][number].program
             number -= self.size(kind)
-        return FIRST_PROGRAM
+        return identity("deduction", 1).program
 
     def drawn(self, kind: Kind, count: int, rng: Random) -> list[Task]:
         """As many tasks, the same one more than once only where there are not enough; none of an empty buffer."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from verl_rzero.base.errors import UserError
 
-GraderName = Literal["math", "choice", "bbeh"]
+GraderName = Literal["math", "choice", "bbeh", "program"]
 
 
 def _text(value: Any) -> str:
@@ -71,6 +71,10 @@ TABLE: dict[str, Source] = {
 LOCAL = Source(None, "test", None)
 """Any file of one's own: columns `question` and `answer`, graded mathematically."""
 
+GRADER = "grader"
+"""A column of a file of one's own that says `program` in every row where replies are judged by running programs; an
+answer is a task then, as JSON (evaluation/programs.py)."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -119,7 +123,8 @@ def benchmark(name: str, rows: Sequence[Mapping[str, Any]]) -> LoadedBenchmark:
             f"benchmark {name}: it has columns {list(rows[0])}, but no {' and no '.join(missing)}. "
             f"Rename its columns to {', '.join(needed)}."
         )
-    return LoadedBenchmark(name, known.grader, [_item(name, number, known, row) for number, row in enumerate(rows)])
+    grader: GraderName = "program" if name not in TABLE and rows[0].get(GRADER) == "program" else known.grader
+    return LoadedBenchmark(name, grader, [_item(name, number, known, row) for number, row in enumerate(rows)])
 
 
 def _item(name: str, number: int, known: Source, row: Mapping[str, Any]) -> Item:

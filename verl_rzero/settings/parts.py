@@ -57,10 +57,13 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A job of reinforcement learning, the same for every method: its update and its sampling."""
+class Training:
+    """A GRPO job, the same for every role: its batch, its update, its rollouts."""
 
-    steps: int = field(metadata=doc("steps a round; 0 leaves the model as it is", at_least=0))
+    steps: int = field(metadata=doc("GRPO steps a round; 0 leaves the model as it is", at_least=0))
+    batch_size: int = field(metadata=doc("prompts in a step", at_least=1))
+    rollouts: int = field(metadata=doc("responses to each prompt: the group that GRPO compares", at_least=2))
+    minibatch_size: int = field(metadata=doc("prompts in one optimizer update", at_least=1))
     lr: float = field(metadata=doc("learning rate", above=0))
     weight_decay: float = field(metadata=doc("AdamW's weight decay", at_least=0))
     kl: float = field(metadata=doc("weight of the KL loss against the reference", at_least=0))
@@ -73,15 +76,6 @@ class Job:
     top_p: float = field(metadata=doc("of the rollouts", above=0, at_most=1))
     top_k: int = field(metadata=doc("of the rollouts; -1 for all tokens", at_least=-1))
     verl: dict[str, Any] = field(metadata=doc("any key of verl's own configuration, for this job"))
-
-
-@dataclass(frozen=True)
-class Training(Job):
-    """A GRPO job of a role: prompts and groups of responses."""
-
-    batch_size: int = field(metadata=doc("prompts in a step", at_least=1))
-    rollouts: int = field(metadata=doc("responses to each prompt: the group that GRPO compares", at_least=2))
-    minibatch_size: int = field(metadata=doc("prompts in one optimizer update", at_least=1))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from verl_rzero.base.errors import UserError, refusal
+from verl_rzero.settings import self_play_rules
 from verl_rzero.settings.benchmarks import TABLE, source
 from verl_rzero.settings.parts import Anchors, Challenger, Evaluation, Hardware, Judge, Model, Solver
 from verl_rzero.settings.run_settings import Settings
@@ -16,6 +17,7 @@ def problems(settings: Settings) -> Iterator[UserError]:
     yield from _vote_problems(settings)
     yield from _anchor_problems(settings.anchors)
     yield from _ttrl_problems(settings)
+    yield from self_play_rules.problems(settings)
     if settings.curation.replay_share + settings.anchors.share >= 1:
         why = f"anchors.share={settings.anchors.share} and curation.replay_share leave no room for new questions"
         yield refusal("curation.replay_share", settings.curation.replay_share, why, "Write smaller shares.")

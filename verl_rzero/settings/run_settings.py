@@ -21,7 +21,7 @@ from verl_rzero.settings.schema import doc
 from verl_rzero.settings.self_play import Execution, SelfPlay
 from verl_rzero.settings.thresholds import Monitors
 
-OPEN_DICTS = ("challenger.verl", "solver.verl", "self_play.verl", "hardware.verl")
+OPEN_DICTS = ("challenger.verl", "solver.verl", "hardware.verl")
 """Below these any key of verl's own configuration may stand."""
 
 

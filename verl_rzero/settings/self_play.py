@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from verl_rzero.settings.parts import Job
 from verl_rzero.settings.schema import doc
 
 KINDS = ("deduction", "abduction", "induction")
@@ -28,18 +27,19 @@ class TaskPrompts:
 
 
 @dataclass(frozen=True)
-class SelfPlay(Job):
+class SelfPlay:
+    """Beside the `solver` settings, whose batch_size counts the tasks of each kind that are proposed in a step and that
+    are solved, and whose rollouts the solutions that estimate how often a task is solved. A step is one update.
+    """
+
     kinds: tuple[str, ...] = field(metadata=doc("kinds of tasks that are proposed and solved", choices=KINDS))
     propose: bool = field(
         metadata=doc("whether proposals are trained on; without, the model learns only to solve (an ablation)")
     )
-    batch_size: int = field(metadata=doc("tasks of each kind proposed in a step, and as many solved", at_least=1))
-    estimates: int = field(
-        metadata=doc("solutions sampled to each proposed task, whose right share is what its proposer earns", at_least=2)
-    )
-    estimates_are: str = field(
+    estimates: str = field(
         metadata=doc(
-            "discard: after the estimate, one solution more to each task is trained on (the paper); train: all of them",
+            "of how often a task is solved, by solver.rollouts solutions. discard: one solution more to each task is "
+            "trained on (the paper); train: all of them are",
             choices=ESTIMATES,
         )
     )

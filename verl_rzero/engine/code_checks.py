@@ -1,0 +1,97 @@
+"""What running programs says of proposals and of solutions (Absolute Zero, arXiv 2505.03335, sections 3.3.3, 3.3.4).
+
+Programs are run by the executor, many at a time; values are compared here, out of their reach.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from verl_rzero.executor import Executor, Limits, NotLiterals, Result, arguments, equal, show
+from verl_rzero.executor import Task as Run
+from verl_rzero.rules.code_tasks import Proposal, Task, imported
+from verl_rzero.settings import Execution
+
+NO_FORM, BANNED = "form", "banned_import"
+"""Why a proposal is no valid task, beside the executor's failures."""
+
+
+class Runner(Protocol):
+    """Runs programs: an `executor.Executor`, or what stands in its place."""
+
+    def run_many(self, tasks: Iterable[Run]) -> Iterator[tuple[int, Result]]: ...
+
+
+@contextmanager
+def runner(asked: Execution) -> Iterator[Runner]:
+    """What runs programs, as the settings say, until the block ends.
+
+    Raises:
+        IsolationError: this machine doesn't confine programs as asked.
+    """
+    limits = Limits(asked.cpu_s, asked.wall_s, asked.memory_mb, asked.result_bytes)
+    with Executor(limits, isolation=asked.isolation) as programs:  # type: ignore[arg-type]
+        yield programs
+
+
+def validated(proposals: Sequence[Proposal | None], banned: Collection[str], runner: Runner) -> list[Task | str]:
+    """Each proposal's task, or why it is none: without form, with a banned import, or by what became of its program on
+    its inputs. Programs run in two processes, so that what they return must not differ between such.
+    """
+    found: list[Task | str] = [NO_FORM] * len(proposals)
+    runs: dict[int, Run] = {}
+    for i, proposed in enumerate(proposals):
+        if proposed is None:
+            continue
+        if imported(proposed.program) & {*banned}:
+            found[i] = BANNED
+        else:
+            inputs = proposed.inputs if proposed.kind == "induction" else proposed.inputs[0]
+            runs[i] = Run(proposed.program, inputs, twice=True)
+    places = [*runs]
+    for number, result in runner.run_many(runs.values()):
+        proposed = proposals[places[number]]
+        assert proposed is not None
+        found[places[number]] = _task(proposed, result)
+    return found
+
+
+def _task(proposed: Proposal, result: Result) -> Task | str:
+    if result.failure is not None:
+        return str(result.failure)
+    values = result.value if proposed.kind == "induction" else [result.value]
+    inputs = (", ".join(map(show, arguments(text))) for text in proposed.inputs)
+    return Task(proposed.kind, proposed.program, tuple(inputs), tuple(map(show, values)), proposed.message)
+
+
+def right(tasks: Sequence[Task], answers: Sequence[str | None], runner: Runner) -> list[bool]:
+    """Whether each answer solves its task. Deduction: it is the output. Abduction: the program gives the output on it.
+    Induction: the program that it is gives the outputs of all hidden pairs.
+    """
+    found = [False] * len(tasks)
+    runs: dict[int, Run] = {}
+    for i, (task, answer) in enumerate(zip(tasks, answers, strict=True)):
+        if answer is None:
+            continue
+        if task.kind == "deduction":
+            found[i] = _is_output(answer, task.outputs[0])
+        elif task.kind == "abduction":
+            runs[i] = Run(task.program, answer)
+        else:
+            runs[i] = Run(answer, task.inputs[task.shown :])
+    places = [*runs]
+    for number, result in runner.run_many(runs.values()):
+        task = tasks[places[number]]
+        if result.failure is None:
+            given = [result.value] if task.kind == "abduction" else result.value
+            wanted = task.outputs if task.kind == "abduction" else task.outputs[task.shown :]
+            found[places[number]] = equal(given, [arguments(text)[0] for text in wanted])
+    return found
+
+
+def _is_output(answer: str, output: str) -> bool:
+    try:
+        given = arguments(answer)
+    except NotLiterals:
+        return False
+    return len(given) == 1 and equal(given[0], arguments(output)[0])
