@@ -17,6 +17,7 @@ MODULES = {
 ROOMS = (
     "base",
     "grading",
+    "executor",
     "settings",
     "data",
     "rules",
@@ -37,6 +38,7 @@ COMMANDS = {"coevolve", "status", "report", "curate", "audit", "evaluate", "expo
 
 FORBIDDEN = {
     "grading": {"settings"},
+    "executor": {"base", "grading"},
     "sft": {"methods", "watch", "run", "publish"},
     "publish": {"run"},
     "tiny_world": {"engine", "evaluation", "settings"},

@@ -82,6 +82,10 @@ def value_of(tree: Any) -> Any:
             raise Malformed("too deep")
         if type(tree) is list:
             return [walk(each, depth + 1) for each in tree]
+        if type(tree) is str:
+            tree.encode()  # no surrogates
+        if type(tree) is float and not math.isfinite(tree):
+            raise Malformed("a number too large")
         if type(tree) is not dict:
             return tree
         if len(tree) != 1:

@@ -80,10 +80,11 @@ class Executor:
         with self._lock:
             self._closed = True
             zygotes, self._zygotes = self._zygotes, []
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for zygote in zygotes:
+            zygote.stop()
+        self._threads.shutdown(cancel_futures=True)
         for zygote in zygotes:
             zygote.kill()
-        self._threads.shutdown()
 
     def __enter__(self) -> Self:
         return self

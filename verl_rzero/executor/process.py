@@ -20,7 +20,7 @@ Isolation = Literal["full", "process"]
 """full: all promises, by the kernel. process: a process, its limits and its end; files, network and other processes are
 open to programs."""
 
-WORLDS = ({"PYTHONHASHSEED": "1", "TZ": "A24"}, {"PYTHONHASHSEED": "2", "TZ": "B-24"})
+WORLDS = ({"PYTHONHASHSEED": "1", "TZ": "AAA24"}, {"PYTHONHASHSEED": "2", "TZ": "BBB-24"})
 """The whole environments of two processes: what depends on the order of sets, on addresses, on random numbers or on the
 date in local time (it differs by two days) comes out differently."""
 
@@ -77,6 +77,10 @@ class Zygote:
             raise Gone from error
         status, end, cpu_us, size = REPLY.unpack(self._read(REPLY.size, deadline))
         return _judged(status, end, cpu_us / 1e6, self._read(size, deadline))
+
+    def stop(self) -> None:
+        """End the process, from any thread; one that waits for its answer comes to `Gone`."""
+        self._process.kill()
 
     def kill(self) -> None:
         self._process.kill()

@@ -31,17 +31,17 @@ ROOM = 1024
 """Bytes of a message beside its value, at most."""
 
 MODULES = (
-    "abc array base64 binascii bisect calendar cmath collections collections.abc contextlib copy dataclasses datetime"
+    "__future__ abc array ast base64 binascii bisect calendar cmath collections collections.abc contextlib copy dataclasses datetime"
     " decimal difflib enum fractions functools graphlib hashlib heapq inspect io itertools json keyword math numbers"
-    " operator os pprint queue random re statistics string struct sys textwrap time types typing unicodedata uuid"
-    " warnings weakref zlib"
+    " operator os pickle pprint queue random re secrets statistics string struct sys textwrap time types typing unicodedata uuid"
+    " threading traceback warnings weakref zlib"
     " _strptime encodings.ascii encodings.cp1252 encodings.hex_codec encodings.idna encodings.latin_1 encodings.punycode"
     " encodings.raw_unicode_escape encodings.rot_13 encodings.unicode_escape encodings.utf_16 encodings.utf_16_be"
     " encodings.utf_16_le encodings.utf_32 encodings.utf_8_sig"
 )
 """What programs can import: a child sees no files. With them comes what they import; nothing is lent with it."""
 
-OURS = ("ctypes", "_ctypes", "resource", "select", "signal")
+OURS = ("ctypes", "_ctypes", "select", "signal")
 """Imported here and not for programs; the kernel, not their absence, confines a program."""
 
 
@@ -87,9 +87,10 @@ def main() -> None:
         alone(lockdown, write_end)
         lockdown.limit(settings["cpu_s"], address_space)
         install()
+        sys.stdout = sys.stderr = Sink(settings["printed_chars"])  # type: ignore[assignment]
         run(request, border, settings["result_bytes"])
 
-    scrub(settings["printed_chars"])
+    scrub()
     serve(child, settings["wall_s"], settings["result_bytes"])
 
 
@@ -117,7 +118,7 @@ def in_own_process(lockdown: types.ModuleType) -> None:
         os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 255)
 
 
-def scrub(printed_chars: int) -> None:
+def scrub() -> None:
     """Leave nothing for programs to find but the interpreter and what they can import."""
     import gc
 
@@ -129,7 +130,6 @@ def scrub(printed_chars: int) -> None:
     os.environ.clear()
     sys.executable = sys.prefix = sys.exec_prefix = sys.base_prefix = sys.base_exec_prefix = ""
     sys.stdin = sys.__stdin__ = sys.__stdout__ = sys.__stderr__ = None  # type: ignore[misc,assignment]
-    sys.stdout = sys.stderr = Sink(printed_chars)  # type: ignore[assignment]
     gc.collect()
     gc.freeze()  # a collection in a child leaves these alone, and their pages shared
 
