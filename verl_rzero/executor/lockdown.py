@@ -174,7 +174,7 @@ def _empty_root() -> bool:
     os.chdir("/tmp")
     if _libc.syscall(ctypes.c_long(_PIVOT_ROOT), b".", b"."):
         return False
-    return _libc.umount2(b".", detach) == 0
+    return bool(_libc.umount2(b".", detach) == 0)
 
 
 def _landlock() -> bool:

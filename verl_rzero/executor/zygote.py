@@ -31,10 +31,10 @@ ROOM = 1024
 """Bytes of a message beside its value, at most."""
 
 MODULES = (
-    "__future__ abc array ast base64 binascii bisect calendar cmath collections collections.abc contextlib copy dataclasses datetime"
-    " decimal difflib enum fractions functools graphlib hashlib heapq inspect io itertools json keyword math numbers"
-    " operator os pickle pprint queue random re secrets statistics string struct sys textwrap time types typing unicodedata uuid"
-    " threading traceback warnings weakref zlib"
+    "__future__ abc array ast base64 binascii bisect calendar cmath collections collections.abc contextlib copy"
+    " dataclasses datetime decimal difflib enum fractions functools graphlib hashlib heapq inspect io itertools"
+    " json keyword math numbers operator os pickle pprint queue random re secrets statistics string struct sys"
+    " textwrap time types typing unicodedata uuid threading traceback warnings weakref zlib"
     " _strptime encodings.ascii encodings.cp1252 encodings.hex_codec encodings.idna encodings.latin_1 encodings.punycode"
     " encodings.raw_unicode_escape encodings.rot_13 encodings.unicode_escape encodings.utf_16 encodings.utf_16_be"
     " encodings.utf_16_le encodings.utf_32 encodings.utf_8_sig"
@@ -87,7 +87,7 @@ def main() -> None:
         alone(lockdown, write_end)
         lockdown.limit(settings["cpu_s"], address_space)
         install()
-        sys.stdout = sys.stderr = Sink(settings["printed_chars"])  # type: ignore[assignment]
+        sys.stdout = sys.stderr = Sink(settings["printed_chars"])
         run(request, border, settings["result_bytes"])
 
     scrub()
