@@ -32,8 +32,8 @@ VALID = (
      "        for k in graph.get(todo.popleft(), []):\n            if k not in seen:\n                seen.add(k)\n"
      "                todo.append(k)\n    return sorted(seen)", "{1: [2, 3], 2: [4], 3: [4], 4: []}, 1"),
     ("class Stack:\n    def __init__(self):\n        self.items = []\n    def push(self, x):\n"
-     "        self.items.append(x)\n        return self\ndef f(a):\n    s = Stack()\n    for x in a:\n        s.push(x)\n"
-     "    return s.items[::-1]", "[1,\n 2,\n 3]"),
+     "        self.items.append(x)\n        return self\ndef f(a):\n    s = Stack()\n"
+     "    for x in a:\n        s.push(x)\n    return s.items[::-1]", "[1,\n 2,\n 3]"),
     ("import re\ndef f(s):\n    return re.sub(r'(\\d+)', lambda m: str(int(m[1]) * 2), s)", "'a1b22'"),
     ("def f(n):\n    sieve = [True] * n\n    for i in range(2, n):\n        for j in range(2 * i, n, i):\n"
      "            sieve[j] = False\n    return [i for i in range(2, n) if sieve[i]]", "500"),

@@ -1,9 +1,11 @@
+# ruff: noqa: E501 (rows of a table)
 """Programs that must pass, their failures by name, and values on their way across the border."""
 
 import json
 import math
 import os
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -193,7 +195,7 @@ def test_an_executor_that_is_closed_leaves_no_process():
     children = [
         int(pid)
         for process in processes
-        for pid in open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii").read().split()
+        for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
     ]
     assert children
     executor.close()
@@ -467,6 +469,11 @@ def test_literals_that_are_read(text, values):
 def test_equality(a, b, same):
     ((left,), (right,)) = arguments(a), arguments(b)
     assert equal(left, right) is same
+
+
+def test_a_nan_of_a_program_is_the_nan_of_a_text(executor):
+    (value,) = arguments("[1, {float('nan')}]")
+    assert equal(executor.run("def f(a):\n    return [1, {a - a}]", "float('inf')").value, value)
 
 
 def test_worlds_differ_in_hash_seed_and_date():

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (rows of a table)
 """What hostile programs try. Each comes to a failure with a name, or to a value that is about itself only; afterwards
 the next program runs as if nothing had been.
 """
@@ -223,6 +224,10 @@ def test_nothing_of_ours_is_in_sight(executor):
         "import os, sys\ndef f(a):\n    return dict(os.environ), sys.argv, sys.path, sys.orig_argv", "1"
     )
     assert seen.value == ({}, [""], [], [""])
+    for zygote in executor._zygotes:  # what its memory began with
+        for pid in (zygote._process.pid, *children(zygote._process.pid)):
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                assert {each.partition(b"=")[0] for each in file.read().split(b"\0")} == {b"PYTHONHASHSEED", b"TZ", b""}
     program = (
         "import gc\n"
         "def f(*parts):\n"
@@ -231,13 +236,13 @@ def test_nothing_of_ours_is_in_sight(executor):
         "    todo += gc.get_referents(__import__('sys').modules)\n"
         "    import sys\n"
         "    frame = sys._getframe()\n"
-        "    while frame: todo.append(frame.f_globals); frame = frame.f_back\n"
+        "    while frame: todo += [frame.f_globals, *frame.f_locals.values()]; frame = frame.f_back\n"
         "    while todo and len(seen) < 300_000:\n"
         "        x = todo.pop()\n"
         "        if id(x) in seen: continue\n"
         "        seen.add(id(x))\n"
         "        if type(x) is str and len(x) < 70_000: found |= {w for w in words if w in x and x not in words}\n"
-        "        if type(x) is bytes: found |= {w for w in words if w.encode() in x}\n"
+        "        if type(x) in (bytes, bytearray, memoryview): found |= {w for w in words if w.encode() in bytes(x)}\n"
         "        todo += gc.get_referents(x)\n"
         "    return sorted(found), len(seen) > 1000\n"
     )

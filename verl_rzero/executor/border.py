@@ -8,7 +8,7 @@ The zygote executes this file by its path, so nothing of ours is imported.
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 MAX_DEPTH = 64
@@ -141,10 +141,10 @@ def _list(tree: Any) -> list[Any]:
     return tree
 
 
-def _dict(pairs: list[list[Any]]) -> dict[Any, Any]:
+def _dict(pairs: Sequence[Any]) -> dict[Any, Any]:
     if any(len(pair) != 2 for pair in pairs):
         raise Malformed("a pair has two")
-    made = {key: value for key, value in pairs}
+    made = dict(pairs)
     if len(made) != len(pairs):
         raise Malformed("a dict with equal keys")
     return made

@@ -128,14 +128,14 @@ class Zygote:
 
 
 def _judged(status: int, end: int, cpu_s: float, message: bytes) -> Result:
-    """What came of a program, by how its process ended (seen from outside) and, if that is as it should, its message."""
+    """What came of a program: by how its process ended, seen from outside, and if that is as it should, its message."""
     exit_code = os.waitstatus_to_exitcode(status)
     if end == OUT_OF_TIME or -exit_code in (signal.SIGPROF, signal.SIGXCPU):
         return Result(failure=Failure.TIME, cpu_s=cpu_s)
     if end != ENDED:
         return Result(failure=Failure.FORGED, detail="more bytes than our code writes", cpu_s=cpu_s)
     if exit_code < 0:
-        return Result(failure=Failure.KILLED, detail=signal.Signals(-exit_code).name, cpu_s=cpu_s)
+        return Result(failure=Failure.KILLED, detail=f"by signal {-exit_code}", cpu_s=cpu_s)
     if exit_code != 0 or not message:
         return Result(failure=Failure.KILLED, detail=f"ended with {exit_code}, without a result", cpu_s=cpu_s)
     return result.read(message, cpu_s)

@@ -53,7 +53,7 @@ class Result:
 
 
 def read(message: bytes, cpu_s: float) -> Result:
-    """What a program's process says, which is trusted in nothing: {"value": tree} or {"failure": name, "detail": text}."""
+    """What a program's process says, trusted in nothing: {"value": tree} or {"failure": name, "detail": text}."""
     try:
         said = border.loads(message)
         match said:

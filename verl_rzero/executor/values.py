@@ -1,4 +1,4 @@
-"""Values as people and models write them: Python literals, read here without evaluating anything; and their equality."""
+"""Values as people and models write them: Python literals, read without evaluating anything; and their equality."""
 
 import ast
 import warnings

@@ -35,8 +35,9 @@ MODULES = (
     " dataclasses datetime decimal difflib enum fractions functools graphlib hashlib heapq inspect io itertools"
     " json keyword math numbers operator os pickle pprint queue random re secrets statistics string struct sys"
     " textwrap time types typing unicodedata uuid threading traceback warnings weakref zlib"
-    " _strptime encodings.ascii encodings.cp1252 encodings.hex_codec encodings.idna encodings.latin_1 encodings.punycode"
-    " encodings.raw_unicode_escape encodings.rot_13 encodings.unicode_escape encodings.utf_16 encodings.utf_16_be"
+    " _strptime encodings.ascii encodings.cp1252 encodings.hex_codec encodings.idna encodings.latin_1"
+    " encodings.punycode encodings.raw_unicode_escape encodings.rot_13 encodings.unicode_escape encodings.utf_16"
+    " encodings.utf_16_be"
     " encodings.utf_16_le encodings.utf_32 encodings.utf_8_sig"
 )
 """What programs can import: a child sees no files. With them comes what they import; nothing is lent with it."""
@@ -129,7 +130,7 @@ def scrub() -> None:
     sys.argv[:] = sys.orig_argv[:] = [""]
     os.environ.clear()
     sys.executable = sys.prefix = sys.exec_prefix = sys.base_prefix = sys.base_exec_prefix = ""
-    sys.stdin = sys.__stdin__ = sys.__stdout__ = sys.__stderr__ = None  # type: ignore[misc,assignment]
+    sys.stdin = sys.__stdin__ = sys.__stdout__ = sys.__stderr__ = None  # type: ignore[misc]
     gc.collect()
     gc.freeze()  # a collection in a child leaves these alone, and their pages shared
 
