@@ -4,6 +4,9 @@
 import json
 import math
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -227,6 +230,24 @@ def test_a_fork_of_ours_does_not_use_it(executor):
             os._exit(7)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+def test_its_processes_end_with_ours_though_a_fork_of_it_lives():
+    code = (
+        "import os, signal, time\nfrom verl_rzero.executor import Executor\nexecutor = Executor()\nfork = os.fork()\n"
+        "if fork == 0: os.close(1); time.sleep(60)\n"
+        "print(executor._zygotes[0]._process.pid, fork, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    zygote, fork = map(int, killed.stdout.split())
+    try:
+        until = time.monotonic() + 20
+        while os.path.exists(f"/proc/{zygote}") and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not os.path.exists(f"/proc/{zygote}")
+        assert os.path.exists(f"/proc/{fork}")
+    finally:
+        os.kill(fork, signal.SIGKILL)
 
 
 def test_limits_are_greater_than_zero():

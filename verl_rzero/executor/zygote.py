@@ -76,7 +76,8 @@ def main() -> None:
         if settings["isolation"] == "full":
             install = lockdown.filter_installer()
             walls = [*lockdown.behind_walls(), "filter"]
-            in_own_process(lockdown)
+        in_own_process(lockdown)
+        if settings["isolation"] == "full":
             prove(lockdown, install, settings["cpu_s"], address_space)
     except lockdown.Refused as error:
         os.write(1, json.dumps({"refused": str(error)}).encode() + b"\n")
@@ -110,13 +111,19 @@ def pages() -> int:
 
 
 def in_own_process(lockdown: types.ModuleType) -> None:
-    """Go on in a child, the first of its pid namespace, with which all others end; this process only waits for it."""
-    pid = os.fork()
+    """Go on in a child, the first of its pid namespace, with which all others end. This process waits for it, and ends
+    it when the parent is gone, though a fork of the parent's may hold the pipe still.
+    """
+    parent, pid = os.getppid(), os.fork()
     if pid == 0:
         lockdown.end_with_parent()
-    else:
-        os.closerange(0, 3)
-        os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 255)
+        return
+    os.closerange(0, 3)
+    ended = select.poll()
+    ended.register(os.pidfd_open(pid), select.POLLIN)
+    while os.getppid() == parent and not ended.poll(2000):
+        pass
+    os._exit(0)
 
 
 def scrub() -> None:
