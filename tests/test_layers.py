@@ -17,6 +17,7 @@ MODULES = {
 ROOMS = (
     "base",
     "grading",
+    "executor",
     "settings",
     "data",
     "rules",
@@ -37,6 +38,7 @@ COMMANDS = {"coevolve", "status", "report", "curate", "audit", "evaluate", "expo
 
 FORBIDDEN = {
     "grading": {"settings"},
+    "executor": {"base", "grading"},
     "sft": {"methods", "watch", "run", "publish"},
     "publish": {"run"},
     "tiny_world": {"engine", "evaluation", "settings"},
@@ -128,7 +130,9 @@ def test_what_people_import_is_what_the_package_says():
 
 
 def test_rooms_are_in_one_order():
-    """Each room is used by a later one, so that the order isn't an accident of the alphabet."""
+    """Each room is used by a later one, so that the order isn't an accident of the alphabet. The last three
+    are doors, and the executor has no user yet.
+    """
     used = {room(found) for name in MODULES for found in GRAPH[name] if room(found) != room(name)}
-    assert {"run", "publish", "sft", *used} >= {*ROOMS}
+    assert {"run", "publish", "sft", "executor", *used} >= {*ROOMS}
     assert all(a != b for a, b in pairwise(ROOMS))
