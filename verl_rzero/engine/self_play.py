@@ -20,8 +20,8 @@ from verl_rzero.rules.code_tasks import (
     Kind,
     Task,
     identity,
-    propose_messages,
     proposal,
+    propose_messages,
     solution,
     solve_messages,
 )
@@ -114,9 +114,7 @@ class ProposesAndSolves:
     async def __call__(self, ask: Ask) -> list[Trajectory]:
         asked, rng = self.asked, Random(f"self-play {self.seed} {self._step}")
         self._step += 1
-        given = [
-            to_propose(asked, kind, self.buffers, self.fits, rng) for kind in self.kinds for _ in range(self.size)
-        ]
+        given = [to_propose(asked, kind, self.buffers, self.fits, rng) for kind in self.kinds for _ in range(self.size)]
         batch = self._to_solve(self._of_last_step, rng) if asked.solves == "previous_step" else []
         first = await ask(1, [(0, each.messages) for each in given] + self._prompts(batch))
         proposals, solutions = first[: len(given)], first[len(given) :]
@@ -164,7 +162,7 @@ class ProposesAndSolves:
         ]
 
     def _to_solve(self, tasks: Sequence[Task], rng: Random) -> list[Task]:
-        """`size` tasks of each kind: these, and where they are too few, earlier ones, at the very start the identity."""
+        """`size` tasks of each kind: these, where they are too few earlier ones, at the very start the identity."""
         chosen: list[Task] = []
         for kind in self.kinds:
             own = [task for task in tasks if task.kind == kind][: self.size]

@@ -86,8 +86,7 @@ async def collect(
 
 
 def self_play(stage: StageInputs) -> dict[str, Any]:
-    """Reinforcement learning of one model that proposes tasks and solves them; the buffers go on from round to round.
-    """
+    """One model learns to propose tasks and to solve them; the buffers go on from round to round."""
     from transformers import AutoTokenizer
 
     from verl_rzero.engine import jobs
