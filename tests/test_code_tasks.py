@@ -8,7 +8,7 @@ from verl_rzero import settings
 from verl_rzero.base.errors import UserError
 from verl_rzero.rules import code_tasks
 from verl_rzero.rules.code_rewards import learnability, proposer_reward, solver_reward
-from verl_rzero.rules.code_tasks import Proposal, Task, identity, propose_messages, proposal, solution, solve_messages
+from verl_rzero.rules.code_tasks import Proposal, Task, identity, proposal, propose_messages, solution, solve_messages
 from verl_rzero.rules.task_buffers import TaskBuffers
 from verl_rzero.settings.self_play import KINDS
 
@@ -36,7 +36,7 @@ def test_a_proposal_is_the_last_program_and_the_last_input():
         f"```python\n{PROGRAM}\n```",  # no input
         "```input\n1\n```",  # no program
         f"```python\n{PROGRAM}\n```\n```input\n1",  # never closed
-        f"```python\n\n```\n```input\n1\n```",  # nothing in it
+        "```python\n\n```\n```input\n1\n```",  # nothing in it
         f"```py\n{PROGRAM}\n```\n```input\n1\n```",
     ],
 )
@@ -76,12 +76,18 @@ def test_imports_are_found_wherever_they_stand():
 def test_a_solver_never_sees_what_it_is_to_find():
     prompts = settings.load([]).self_play.prompts
     deduction = solve_messages(prompts, TASK)[-1]["content"]
-    assert "41" in deduction and PROGRAM in deduction and "42" not in deduction
+    assert "41" in deduction
+    assert PROGRAM in deduction
+    assert "42" not in deduction
     abduction = solve_messages(prompts, Task("abduction", PROGRAM, ("41",), ("42",)))[-1]["content"]
-    assert "42" in abduction and PROGRAM in abduction and "41" not in abduction
+    assert "42" in abduction
+    assert PROGRAM in abduction
+    assert "41" not in abduction
     induction = solve_messages(prompts, INDUCTION)[-1]["content"]
-    assert "```input\n2\n```\n```output\n3\n```" in induction and PROGRAM not in induction
-    assert "```input\n3\n```" not in induction and "```output\n5\n```" not in induction
+    assert "```input\n2\n```\n```output\n3\n```" in induction
+    assert PROGRAM not in induction
+    assert "```input\n3\n```" not in induction
+    assert "```output\n5\n```" not in induction
     assert INDUCTION.message in induction  # its braces are no place that something else is put into
 
 
@@ -99,7 +105,13 @@ def test_learnability():
 
 @pytest.mark.parametrize(
     ("has_form", "solved", "paper", "released"),
-    [(False, None, -1, -1), (True, None, -0.5, -1), (True, 0.0, 0, -0.5), (True, 1.0, 0, -0.5), (True, 0.25, 0.75, 0.75)],
+    [
+        (False, None, -1, -1),
+        (True, None, -0.5, -1),
+        (True, 0.0, 0, -0.5),
+        (True, 1.0, 0, -0.5),
+        (True, 0.25, 0.75, 0.75),
+    ],
 )
 def test_a_proposer_earns(has_form, solved, paper, released):
     assert proposer_reward(has_form, solved) == paper
@@ -118,7 +130,8 @@ def test_a_buffer_keeps_the_newest_and_comes_back_as_it_was():
     buffers = TaskBuffers(3, [task(number) for number in range(5)])
     assert [each.outputs for each in buffers.tasks()] == [("2",), ("3",), ("4",)]
     assert TaskBuffers(3, buffers.tasks()).tasks() == buffers.tasks()
-    assert buffers.size("deduction") == 3 and buffers.size("abduction") == 0
+    assert buffers.size("deduction") == 3
+    assert buffers.size("abduction") == 0
 
 
 def test_references_are_of_the_kind_and_at_the_start_the_identity():
@@ -133,7 +146,8 @@ def test_programs_for_induction_come_evenly_from_both_buffers():
     rng = Random(0)
     drawn = [buffers.program(rng) for _ in range(3000)]
     counts = [drawn.count(f"def f(a): return {number}") for number in (1, 2, 3, 4)]
-    assert counts[3] == 0 and all(900 < count < 1100 for count in counts[:3])
+    assert counts[3] == 0
+    assert all(900 < count < 1100 for count in counts[:3])
     assert TaskBuffers(10).program(rng) == "def f(a):\n    return a"
 
 

@@ -243,9 +243,13 @@ def test_a_steps_numbers():
         "solved": [0.25, -1.0, -1.0, -1.0, -1.0],
     }
     numbers = SelfPlayNumbers(TaskBuffers(9, [identity("deduction", 1)]))(rows, 1).numbers
-    assert numbers["answered_share"] == 0.5 and numbers["right_share"] == 0.5
+    assert numbers["answered_share"] == 0.5
+    assert numbers["right_share"] == 0.5
     assert numbers["well_formed_share"] == pytest.approx(1 / 3)
-    assert numbers["solve_rate"] == 0.25 and numbers["learnability"] == 0.75
-    assert numbers["deduction_valid_share"] == 0.5 and numbers["abduction_valid_share"] == 0.0
-    assert numbers["deduction_buffer"] == 1.0 and "induction_buffer" not in numbers
+    assert numbers["solve_rate"] == 0.25
+    assert numbers["learnability"] == 0.75
+    assert numbers["deduction_valid_share"] == 0.5
+    assert numbers["abduction_valid_share"] == 0.0
+    assert numbers["deduction_buffer"] == 1.0
+    assert "induction_buffer" not in numbers
     assert "abduction_solve_rate" not in numbers  # no valid task, no share

@@ -35,6 +35,8 @@ def request(words: Sequence[str]) -> tuple[Path, Settings, str, int]:
         raise UserError(f"one directory of a run is needed, with its {run_dir.SETTINGS}.\n\n{HELP}")
     run = Path(runs[0]).expanduser().resolve()
     asked = settings.read(run / run_dir.SETTINGS)
+    if asked.algorithm == "absolute_zero":
+        raise UserError(f"{run}: a run of Absolute Zero has no labels to audit; programs were run instead.")
     if asked.algorithm == "ttrl":
         raise UserError(
             f"{run}: a run of TTRL keeps no votes, so there are no labels to audit; how many were true, where answers "

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from verl_rzero.methods.inputs import StageInputs
+from verl_rzero.methods.policies import ORDER
 from verl_rzero.methods.readings import Readings, Result, nothing
 from verl_rzero.settings import Settings
 
@@ -73,6 +74,11 @@ class Method:
     def opens_a_round(self) -> Kind:
         """The kind of stage that every round begins with: after the base model's, the first."""
         return self.kinds[1]
+
+    @property
+    def in_a_round(self) -> tuple[Kind, ...]:
+        """The kinds of stages that every round has."""
+        return tuple(kind for kind in self.kinds if kind.name in ORDER)
 
     def has(self, kind: str) -> bool:
         """Whether there are stages of this kind."""

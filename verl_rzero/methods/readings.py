@@ -29,7 +29,9 @@ def of_training(result: Result, _: Sequence[Result] = ()) -> Readings:
     last = steps[-LAST_STEPS:]
     mean = {key: sum(step[key] for step in last) / len(last) for key in steps[-1] if all(key in step for step in last)}
     readings: Readings = {
-        key: mean[key] for key in ("well_formed_share", "largest_cluster_share", "kl", "entropy") if key in mean
+        key: mean[key]
+        for key in ("well_formed_share", "learnability", "largest_cluster_share", "kl", "entropy")
+        if key in mean
     }
     if "response_cut_off_share" in mean:
         readings["cut_off_share"] = mean["response_cut_off_share"]

@@ -15,6 +15,7 @@ from verl_rzero.methods import plan
 from verl_rzero.publish import markdown
 from verl_rzero.publish.lineage import Origin, Score
 from verl_rzero.publish.words import Words, paper, words
+from verl_rzero.rules.code_tasks import identity, solve_messages
 from verl_rzero.rules.prompts import Messages, challenger_messages, solver_messages
 from verl_rzero.settings import Settings, as_dict
 
@@ -115,6 +116,8 @@ def _name(made: Exported) -> str:
 def messages(made: Exported) -> Messages:
     """What the model was trained to reply to, with the example for a question."""
     prompts = made.settings.prompts
+    if made.settings.algorithm == "absolute_zero":
+        return solve_messages(made.settings.self_play.prompts, identity("deduction", 1))
     return solver_messages(prompts, made.example) if made.role == "solver" else challenger_messages(prompts)
 
 

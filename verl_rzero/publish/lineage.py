@@ -39,6 +39,9 @@ class Origin:
     label_accuracy: float | None = None
     kept_label_accuracy: float | None = None
     reward_accuracy: float | None = None
+    valid_share: float | None = None
+    solve_rate: float | None = None
+    learnability: float | None = None
 
 
 def lineage(run: Path, upto: int, method: Method) -> list[Origin]:
@@ -48,7 +51,7 @@ def lineage(run: Path, upto: int, method: Method) -> list[Origin]:
     origins = [Origin(0, base, scores(run / "base/evaluation"), challenger)]
     for number in range(1, upto + 1):
         here = run / f"round_{number}"
-        made = _from_votes(here) if method.has("votes") else _from_own_majority(here)
+        made = _from_votes(here) if method.has("votes") else _from_last_step(here)
         solver = model_hash(model_of(here / "solver"))
         origins.append(Origin(number, solver, scores(here / "evaluation"), **made))
     return origins
@@ -67,14 +70,17 @@ def _from_votes(here: Path) -> dict[str, Any]:
     }
 
 
-def _from_own_majority(here: Path) -> dict[str, Any]:
-    """What there is of a round whose Solver votes on given questions as it learns: its last step; none is no number."""
+def _from_last_step(here: Path) -> dict[str, Any]:
+    """What there is of a round that is one training: its last step; what the method doesn't have is no number."""
     steps = _numbers(here / "solver")["steps"]
     last = steps[-1] if steps else {}
     return {
         "mean_agreement": last.get("agreement_mean"),
         "label_accuracy": last.get("label_accuracy"),
         "reward_accuracy": last.get("reward_accuracy"),
+        "valid_share": last.get("well_formed_share"),
+        "solve_rate": last.get("solve_rate"),
+        "learnability": last.get("learnability"),
     }
 
 

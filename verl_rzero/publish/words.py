@@ -40,7 +40,7 @@ class Words:
 
 def words(settings: Settings, role: str) -> Words:
     """Of the run's method, for the model of a role."""
-    return {"rzero": _rzero, "ttrl": _ttrl}[settings.algorithm](settings, role)
+    return {"rzero": _rzero, "ttrl": _ttrl, "absolute_zero": _absolute_zero}[settings.algorithm](settings, role)
 
 
 def paper(settings: Settings) -> str:
@@ -134,6 +134,37 @@ def _ttrl(settings: Settings, role: str) -> Words:
             f"without their answers, and how it does on them says little about others. {_OWN_LABELS} {_NOT_TESTED}"
         ),
         datasets=[hub] if hub else [],
+    )
+
+
+def _absolute_zero(settings: Settings, role: str) -> Words:
+    kinds = " and ".join(settings.self_play.kinds)
+    return Words(
+        tags=["absolute-zero", "self-play", "verl"],
+        what=(
+            f"self-play without data. It proposed programs and tasks about them to itself ({kinds}) and solved them; what "
+            "is right was found by running the programs. It was paid for right solutions, and for tasks that it solved "
+            "sometimes, not always."
+        ),
+        messages="As a solver it was trained with messages of this form (the deduction of a program's output):",
+        measured="Accuracy on held-out tasks and questions",
+        not_held_out=[],
+        columns={
+            "model": lambda origin: f"`{origin.solver}`",
+            "valid proposals": lambda origin: _share(origin.valid_share),
+            "solved": lambda origin: _share(origin.solve_rate),
+            "learnability": lambda origin: _share(origin.learnability),
+        },
+        lineage=(
+            "Models by the SHA-256 of their weights, in short (or their hub name); shares in the last step of a round. "
+            '"valid proposals": share of its proposals that are tasks whose program runs and always gives the same; '
+            '"solved": share of right ones among its own solutions to them; "learnability": what a valid task earned.'
+        ),
+        limits=(
+            "It writes programs that nobody has read: run them only where they can do no harm, as "
+            f"`verl_rzero.executor` does. {_NOT_TESTED}"
+        ),
+        datasets=[],
     )
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from verl_rzero.rules.prompts import Messages, turns
-from verl_rzero.settings import TaskPrompts
+from verl_rzero.rules.prompts import Messages, RolePrompt, turns
+from verl_rzero.settings import Settings, TaskPrompts
 
 Kind = Literal["deduction", "abduction", "induction"]
 KINDS: tuple[Kind, ...] = ("deduction", "abduction", "induction")
@@ -141,6 +141,28 @@ def solve_messages(prompts: TaskPrompts, task: Task) -> Messages:
         pairs=_pairs(task, task.shown).rstrip("\n"),
         message=task.message,
     )
+
+
+def role_prompts(settings: Settings) -> list[RolePrompt]:
+    """The prompts of a run, about the identity function, with what its replies are searched for."""
+    play, found = settings.self_play, []
+    thought = ("<think>", "<answer>") if play.think else ()
+    longest = settings.model.prompt_tokens + settings.model.question_tokens
+    for kind in [kind for kind in KINDS if kind in play.kinds]:
+        task = identity(kind, play.induction_inputs)
+        program = task.program if kind == "induction" else ""
+        asked = propose_messages(play.prompts, kind, [] if program else [task], program, play.induction_inputs)
+        wanted = ("```input", "```message" if program else "```python")
+        for role, messages, read_for in (
+            ("propose", asked, wanted),
+            ("solve", solve_messages(play.prompts, task), (f"```{ANSWERED_BY[kind]}",)),
+        ):
+            keys = f"self_play.prompts.system and self_play.prompts.{role}_{kind}"
+            name = f"{kind} {role}r"
+            found.append(
+                RolePrompt(name, "self_play.prompts.system", messages, "", longest, (*read_for, *thought), keys)
+            )
+    return found
 
 
 def _pairs(task: Task, count: int) -> str:

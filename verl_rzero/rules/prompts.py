@@ -43,7 +43,7 @@ def voter_messages(prompts: Prompts, question: str, may_refuse: bool) -> Message
 class RolePrompt:
     """A role's first prompt, with what it must be like.
 
-    `system_key` is the setting of its system turn. `longest` counts tokens, those of `question` aside, which stands in
+    `system_key` is the setting of its system turn, `keys` says which settings make the prompt. `longest` counts tokens, those of `question` aside, which stands in
     the user turn. `read_for` is what its replies are searched for.
     """
 
@@ -53,6 +53,7 @@ class RolePrompt:
     question: str
     longest: int
     read_for: tuple[str, ...]
+    keys: str = ""
 
 
 QUESTION = "What is 12 * 12?"
@@ -85,7 +86,7 @@ def not_asked_for(prompt: RolePrompt, text: str) -> Iterator[str]:
     """A warning for each thing that replies are searched for and that `text`, all that the role is told, lacks."""
     for word in prompt.read_for:
         if word not in text:
-            keys = f"prompts.{prompt.role}_system and prompts.{prompt.role}_user"
+            keys = prompt.keys or f"prompts.{prompt.role}_system and prompts.{prompt.role}_user"
             yield f"nothing in the {prompt.role}'s prompt ({keys}) asks for {word}, without which no reply counts."
 
 

@@ -14,6 +14,7 @@ from verl_rzero.engine.lengths import longest
 from verl_rzero.engine.memory import GIB, Process, Shape
 from verl_rzero.english_sums import shape as english_sums
 from verl_rzero.methods import plan
+from verl_rzero.rules import code_tasks
 from verl_rzero.rules.prompts import RolePrompt, not_asked_for, role_prompts
 from verl_rzero.settings import Settings, machine
 from verl_rzero.tiny_world import shape as tiny_world
@@ -76,6 +77,8 @@ def given(settings: Settings) -> Shape | None:
 
 def asked_first(settings: Settings) -> list[RolePrompt]:
     """The prompt of each role that the method has, with the longest human examples that it may show."""
+    if settings.algorithm == "absolute_zero":
+        return code_tasks.role_prompts(settings)
     roles = [kind.name for kind in plan.method(settings).kinds if kind.trains]
     human: list[str] = []
     if settings.anchors.path is not None and settings.anchors.in_prompt:

@@ -18,6 +18,9 @@ class Monitors:
     well_formed: float | None = field(
         metadata=doc("alarm below this share of texts that hold a question", at_least=0, at_most=1)
     )
+    learnability: float | None = field(
+        metadata=doc("alarm below this mean learnability of the tasks that are proposed", at_least=0, at_most=1)
+    )
     answered: float | None = field(
         metadata=doc("alarm below this share of replies that hold an answer", at_least=0, at_most=1)
     )

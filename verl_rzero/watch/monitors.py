@@ -44,8 +44,19 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "unanswered", ("challenger", "votes", "solver", "evaluation"), "answered_share", "answered", "below",
-        "only {value} of the Solver's replies hold an answer in a box",
+        "only {value} of the Solver's replies hold an answer where one is looked for",
         "a larger model.answer_tokens if replies are cut off; else a lower solver.lr or a higher solver.kl",
+    ),
+    Alarm(
+        "few_valid", ("solver",), "well_formed_share", "well_formed", "below",
+        "only {value} of the proposals are valid tasks",
+        "a larger model.answer_tokens if they are cut off, a lower solver.lr, or other self_play.prompts; tasks.parquet "
+        "has the reasons",
+    ),
+    Alarm(
+        "nothing_to_learn", ("solver",), "learnability", "learnability", "below",
+        "a proposed task is worth only {value} on average: nearly all are always solved, or never",
+        "self_play.references, more solver.rollouts, or a stronger or weaker start; look at tasks.parquet",
     ),
     Alarm(
         "cut_off", ("challenger", "solver", "evaluation"), "cut_off_share", "cut_off", "above",

@@ -10,6 +10,7 @@ from typing import Any
 from verl_rzero.base.files import write_json
 from verl_rzero.base.tables import aligned
 from verl_rzero.data import run_dir
+from verl_rzero.methods.descriptions import METHODS
 from verl_rzero.methods.policies import ORDER
 from verl_rzero.methods.readings import kept_share
 from verl_rzero.settings import Settings, as_dict
@@ -33,12 +34,12 @@ def write(run: Path, settings: Settings) -> dict[str, Any]:
 
 def build(run: Path, settings: Settings) -> dict[str, Any]:
     """The report. What is not done yet is null; `seconds` has the wall time of each stage that is done."""
+    of_base = ("model", "evaluation", *(("seeds",) if METHODS[settings.algorithm].has("seeds") else ()))
     content: dict[str, Any] = {
         "settings": as_dict(settings),
         "base": {
-            "model": run_dir.result(run / "base/model"),
-            "evaluation": run_dir.result(run / "base/evaluation"),
-            "seconds": _seconds(run / "base", ("model", "evaluation")),
+            **{kind: run_dir.result(run / "base" / kind) for kind in of_base},
+            "seconds": _seconds(run / "base", of_base),
         },
         "rounds": [
             _round(run, number) for number in range(1, settings.rounds + 1) if (run / f"round_{number}").is_dir()
@@ -64,7 +65,7 @@ def table(report: dict[str, Any]) -> str:
     """The report as a table for the terminal: the base model and each round in a row, "-" for what isn't known.
 
     Accuracies, agreement and shares are out of 1; "label accuracy" is that of all majority answers, then of the kept;
-    TTRL's numbers are of a round's last step.
+    TTRL's and Absolute Zero's numbers are of a round's last step.
     """
     benchmarks = list(report["settings"]["evaluation"]["benchmarks"])
     prefix = {name: f"{marked(report, name)} " if len(benchmarks) > 1 else "" for name in benchmarks}
@@ -112,6 +113,11 @@ _COLUMNS: dict[str, dict[str, Callable[[Part], float | None]]] = {
         "majority share": _of_last_step("agreement_mean"),
         "label accuracy": _of_last_step("label_accuracy"),
         "reward accuracy": _of_last_step("reward_accuracy"),
+    },
+    "absolute_zero": {
+        "valid": _of_last_step("well_formed_share"),
+        "solved": _of_last_step("solve_rate"),
+        "learnability": _of_last_step("learnability"),
     },
 }
 """What a method's table tells of a round beside its scores."""

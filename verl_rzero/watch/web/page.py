@@ -14,7 +14,7 @@ from typing import Any
 from verl_rzero.base.files import read_json, write_atomically
 from verl_rzero.data import run_dir
 from verl_rzero.watch.reported import method_of
-from verl_rzero.watch.web import charts, own_majority, pack, step_charts, story, tables
+from verl_rzero.watch.web import charts, own_majority, pack, self_play, step_charts, story, tables
 from verl_rzero.watch.web.charts import REASONS
 from verl_rzero.watch.web.figures import section
 from verl_rzero.watch.web.text import escaped
@@ -48,6 +48,7 @@ def html_of_run(run: Path, report: dict[str, Any], packed: Sequence[pack.Packed]
     parts = [
         *_drawn(run, report, accuracy),
         Part("questions", "Questions", _browser(report, packed)),
+        Part("tasks", "Tasks", self_play.tasks(run, report)),
         Part("settings", "Settings", _settings(run, report)),
     ]
     name, method = run.resolve().name, method_of(report).title
@@ -150,6 +151,7 @@ def _challenger(report: dict[str, Any]) -> list[str]:
 _REWARDED = {
     "rzero": "share of rollouts that agree with the label",
     "ttrl": "share of answers that agree with the majority of their question",
+    "absolute_zero": "mean over proposals and solutions",
 }
 """What a Solver's mean reward is, by method."""
 
@@ -171,6 +173,7 @@ def _solver(report: dict[str, Any]) -> list[str]:
     answered = {"answered_share": ("answered", "c1"), "response_cut_off_share": ("cut off", "c2")}
     return [
         *draw(report, "solver", "Reward", rewarded, reward),
+        *self_play.charts(report),
         *draw(report, "solver", "Majority", _MAJORITY, majority),
         *draw(report, "solver", "Votes", "different answers to a question, mean", {"distinct_answers": ("", "c1")}),
         *draw(report, "solver", "Entropy of the votes", "on a question, nats, mean", {"vote_entropy": ("", "c1")}),

@@ -10,6 +10,7 @@ from verl_rzero.watch.web.text import duration, part_of
 
 STAGES = {
     "model": "making the base model",
+    "seeds": "collecting the first tasks",
     "challenger": "training the Challenger",
     "questions": "asking questions",
     "votes": "voting",

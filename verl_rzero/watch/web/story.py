@@ -5,7 +5,7 @@ from typing import Any
 
 from verl_rzero.methods.readings import kept_share
 from verl_rzero.watch.reported import benchmarks, marked, method_of, points_of_time, replies_to_a_question
-from verl_rzero.watch.web import own_majority
+from verl_rzero.watch.web import own_majority, self_play
 from verl_rzero.watch.web.interval_bars import difference, greedy_interval
 from verl_rzero.watch.web.step_charts import STAGES, number_of
 from verl_rzero.watch.web.text import duration, escaped, listed, percent, signed
@@ -75,6 +75,7 @@ def sentences(report: dict[str, Any], missing: str) -> list[str]:
         _best_round(report),
         _questions(report),
         own_majority.story(report),
+        self_play.story(report),
         " ".join([_labels(report), _time(report)]).strip(),
     ]
     return [text for text in (escaped(missing), *told) if text]
@@ -88,7 +89,7 @@ def missing(report: dict[str, Any]) -> str:
         return f"This run is not finished: {STAGES[left[0]]} is not done yet."
     rounds, parts = report["settings"]["rounds"], {part["round"]: part for part in report["rounds"]}
     for number in range(1, rounds + 1):
-        kinds = [kind.name for kind in method_of(report).kinds[1:] if kind.name != "evaluation" or evaluation]
+        kinds = [kind.name for kind in method_of(report).in_a_round if kind.name != "evaluation" or evaluation]
         left = [kind for kind in kinds if number not in parts or parts[number][kind] is None]
         if left:
             return f"This run is not finished: round {number} of {rounds} is at {STAGES[left[0]]}."

@@ -10,7 +10,7 @@ from verl_rzero.data import run_dir
 from verl_rzero.methods.readings import kept_share
 from verl_rzero.settings import Settings, schema
 from verl_rzero.watch.reported import benchmarks, distinct_share, marked, method_of, points_of_time
-from verl_rzero.watch.web import own_majority
+from verl_rzero.watch.web import own_majority, self_play
 from verl_rzero.watch.web.figures import figure, table
 from verl_rzero.watch.web.text import cut, duration, escaped, percent
 
@@ -25,6 +25,7 @@ COLUMNS: dict[str, Mapping[str, Callable[[Mapping[str, Any]], float | None]]] = 
         "distinct": lambda part: distinct_share(part.get("questions")),
     },
     "ttrl": own_majority.COLUMNS,
+    "absolute_zero": self_play.COLUMNS,
 }
 """Of the table of rounds, by method: a column's name, and its share in a part of the report."""
 
