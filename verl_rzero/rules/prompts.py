@@ -43,8 +43,8 @@ def voter_messages(prompts: Prompts, question: str, may_refuse: bool) -> Message
 class RolePrompt:
     """A role's first prompt, with what it must be like.
 
-    `system_key` is the setting of its system turn, `keys` says which settings make the prompt. `longest` counts tokens, those of `question` aside, which stands in
-    the user turn. `read_for` is what its replies are searched for.
+    `system_key` is the setting of its system turn, `keys` says which settings make the prompt. `longest` counts tokens,
+    those of `question` aside, which stands in the user turn. `read_for` is what its replies are searched for.
     """
 
     role: str

@@ -50,8 +50,8 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         "few_valid", ("solver",), "well_formed_share", "well_formed", "below",
         "only {value} of the proposals are valid tasks",
-        "a larger model.answer_tokens if they are cut off, a lower solver.lr, or other self_play.prompts; tasks.parquet "
-        "has the reasons",
+        "a larger model.answer_tokens if they are cut off, a lower solver.lr, or other self_play.prompts; "
+        "tasks.parquet has the reasons",
     ),
     Alarm(
         "nothing_to_learn", ("solver",), "learnability", "learnability", "below",
