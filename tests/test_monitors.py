@@ -58,6 +58,8 @@ CASES = [
     ("votes.answered_share", 0.4, "unanswered", 0.4),
     ("solver.answered_share", 0.4, "unanswered", 0.4),
     ("evaluation.answered_share", 0.4, "unanswered", 0.4),
+    ("solver.well_formed_share", 0.4, "few_valid", 0.4),
+    ("solver.learnability", 0.01, "nothing_to_learn", 0.01),
     ("challenger.response_cut_off_share", 0.4, "cut_off", 0.4),
     ("evaluation.cut_off_share", 0.4, "cut_off", 0.4),
     ("challenger.largest_cluster_share", 0.4, "one_cluster", 0.4),

@@ -27,15 +27,19 @@ SENSIBLE = {
     "ttrl_qwen2_5_math_1_5b": ("1gpu", "8gpu"),
     "ttrl_qwen2_5_math_7b": ("8gpu",),
     "ttrl_qwen3_4b_base": ("8gpu",),
+    "az_qwen2_5_7b": ("8gpu",),
+    "az_qwen2_5_coder_7b": ("8gpu",),
+    "az_qwen2_5_coder_3b": ("8gpu",),
 }
 
 
 def roles(model: str) -> tuple[str, ...]:
-    return ("solver",) if model.startswith("ttrl_") else ("challenger", "solver")
+    return ("solver",) if model.startswith(("ttrl_", "az_")) else ("challenger", "solver")
 
 
 def method_of(model: str) -> str:
-    return "ttrl" if model.startswith("ttrl_") else "paper"
+    of_prefix = {"ttrl": "ttrl", "az": "absolute_zero"}
+    return of_prefix.get(model.partition("_")[0], "paper")
 
 
 COMBINATIONS = [(model, hardware) for model, several in SENSIBLE.items() for hardware in several]
@@ -284,3 +288,43 @@ def test_ttrl_trains_with_its_paper_s_numbers(model):
     }
     assert {key: value(config, key) for key in expected} == expected
     assert asked.model.prompt_tokens + asked.model.question_tokens + asked.model.answer_tokens == 4096  # their context
+
+
+@pytest.mark.parametrize("model", ["az_qwen2_5_7b", "az_qwen2_5_coder_7b", "az_qwen2_5_coder_3b"])
+def test_absolute_zero_trains_with_its_paper_s_numbers(model):
+    """arXiv 2505.03335, table 3: 64 tasks x 2 roles x 3 kinds in one update, 8 estimates, K=6, 10 inputs, 500 steps."""
+    asked, config = loaded(model, "8gpu"), job(model, "8gpu", "solver")
+    play = asked.self_play
+    assert (play.references, play.induction_inputs, play.buffer, play.seeds) == (6, 10, 16384, 256)
+    assert (play.rewards, play.statistic, play.solves, play.estimates) == ("paper", "response", "this_step", "discard")
+    rows, n = config.data.train_batch_size, config.actor_rollout_ref.rollout.n
+    assert (rows * n, n) == (64 * 2 * 3, 8)
+    expected = {
+        "actor_rollout_ref.actor.ppo_mini_batch_size": rows,
+        "actor_rollout_ref.actor.ppo_epochs": 1,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.optim.lr_scheduler_type": "constant",
+        "actor_rollout_ref.actor.optim.clip_grad": 1.0,
+        "actor_rollout_ref.actor.clip_ratio_low": 0.2,
+        "actor_rollout_ref.actor.clip_ratio_high": 0.2,
+        "actor_rollout_ref.actor.use_kl_loss": False,
+        "actor_rollout_ref.actor.entropy_coeff": 0.001,
+        "actor_rollout_ref.rollout.temperature": 1.0,
+        "actor_rollout_ref.rollout.top_p": 1.0,
+        "data.max_prompt_length": 6144,
+        "data.max_response_length": 8096,
+        "trainer.total_training_steps": 500,
+        "algorithm.adv_estimator": "grpo",
+        "reward.reward_manager.name": "ReplyManager",
+    }
+    assert {key: value(config, key) for key in expected} == expected
+
+
+def test_the_released_absolute_zero_differs_where_its_page_says():
+    asked = settings.load(["model=az_qwen2_5_7b", "hardware=8gpu", "method=absolute_zero_released"])
+    play = asked.self_play
+    assert (play.rewards, play.statistic, play.solves) == ("released", "token", "previous_step")
+    assert "random" in play.banned_imports
+    config = jobs.verl_config(asked, "solver", model="model", train_file="train.parquet", stage_dir="stage")
+    assert config.algorithm.adv_estimator == "token_weighted"
+    assert config.actor_rollout_ref.actor.entropy_coeff == 0.0

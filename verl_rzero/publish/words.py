@@ -143,8 +143,8 @@ def _absolute_zero(settings: Settings, role: str) -> Words:
         tags=["absolute-zero", "self-play", "verl"],
         what=(
             f"self-play without data. It proposed programs and tasks about them to itself ({kinds}) and solved them; "
-            "what is right was found by running the programs. It was paid for right solutions, and for tasks that it solved "
-            "sometimes, not always."
+            "what is right was found by running the programs. It was paid for right solutions, and for tasks that it "
+            "solved sometimes, not always."
         ),
         messages="As a solver it was trained with messages of this form (the deduction of a program's output):",
         measured="Accuracy on held-out tasks and questions",
