@@ -29,6 +29,7 @@ else:
     import copy
     import functools
     import inspect
+    from dataclasses import replace
     from types import SimpleNamespace
 
     import numpy as np
@@ -245,6 +246,14 @@ else:
         assert [store.tags[uid] for uid in ("u0", "u1", "u2")] == [
             {"is_prompt": True, "status": "finished", "global_steps": 3}
         ] * 3
+
+    def test_groups_of_a_samplers_own_stand_where_the_advantage_looks_and_keys_stay_verls(store):
+        async def by_role(ask):
+            drawn = await ask(2)
+            return [replace(each, group=("even", "odd")[place % 2]) for place, each in enumerate(drawn)]
+
+        filled(manager([Server(replies())], [Worker(long_replies)], 2, sampler=by_role), prompts("a", "bcd", "ef"))
+        assert [store.rows[key]["uid"] for key in KEYS] == ["even", "odd"] * 3
 
     def test_reward_workers_see_the_rows_columns_and_take_turns(store):
         seen = {}
