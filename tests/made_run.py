@@ -7,6 +7,7 @@ from pathlib import Path
 from verl_rzero import settings
 from verl_rzero.data import records, run_dir
 from verl_rzero.rules import curation
+from verl_rzero.rules.code_tasks import KINDS
 from verl_rzero.rules.voting import agreement_histogram, vote
 from verl_rzero.watch import report
 
@@ -99,6 +100,36 @@ def ttrl_steps(count: int, known: bool) -> list[dict]:
     truth = {"label_accuracy": 0.5, "reward_accuracy": 0.75, "lucky_reward_accuracy": 0.6} if known else {}
     shares = [{"agreement_mean": 0.25 * n / count} for n in range(1, count + 1)]
     return [{**step, **share, **votes, **truth} for step, share in zip(steps(count), shares, strict=True)]
+
+
+def absolute_zero(run: Path, greedy_R: list[float], tasks: list[records.ProposedTask]) -> None:
+    """A run of Absolute Zero on three benchmarks of one score; every round proposed these tasks."""
+    benchmarks = [f"+evaluation.benchmarks.{kind}={{path: {run}/{kind}.parquet}}" for kind in KINDS]
+    run.mkdir(parents=True)
+    for kind in KINDS:
+        (run / f"{kind}.parquet").touch()
+    words = ["model=small", f"model.path={run}", "method=absolute_zero", f"rounds={len(greedy_R) - 1}", *benchmarks]
+    base(run, greedy_R[0], words)
+    done(run, "base/evaluation", {kind: scores(greedy_R[0])["tiny"] for kind in KINDS})
+    done(run, "base/seeds", {"proposed": 20, "deduction": 8})
+    for number, greedy in enumerate(greedy_R[1:], 1):
+        here = done(run, f"round_{number}/solver", {"model": "model", "steps": self_play_steps(3)})
+        records.write(here / "tasks.parquet", tasks, records.ProposedTask)
+        done(run, f"round_{number}/evaluation", {kind: scores(greedy)["tiny"] for kind in KINDS})
+
+
+def self_play_steps(count: int) -> list[dict]:
+    """As many; three in four proposals are valid, two in five of their solutions right."""
+    of_all = {
+        "answered_share": 1.0,
+        "right_share": 0.5,
+        "well_formed_share": 0.75,
+        "solve_rate": 0.4,
+        "learnability": 0.3,
+    }
+    of_kind = {"right_share": 0.5, "valid_share": 0.75, "solve_rate": 0.4, "learnability": 0.3, "buffer": 32.0}
+    own = {f"{kind}_{name}": value for kind in KINDS for name, value in of_kind.items()}
+    return [{**step, **of_all, **own} for step in steps(count)]
 
 
 def write_report(run: Path) -> dict:
