@@ -46,6 +46,7 @@ own majority votes, round after round, without data.
   ... solver.verl.actor_rollout_ref.actor.optim.lr=1e-6        any key of verl's own configuration
   ... model=qwen3_4b_base hardware=8gpu                        the paper's run
   ... method=ttrl model=ttrl_tiny                              TTRL instead (bash recipes/run_ttrl.sh): docs/ttrl.md
+  ... method=absolute_zero model=code_tiny                     Absolute Zero instead: docs/absolute_zero.md
 
 The same command continues a run that was interrupted.
 """
