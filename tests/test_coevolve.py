@@ -339,8 +339,16 @@ def test_every_model_and_every_hardware_is_among_these_recipes():
     assert compose.choices("hardware") == ["1gpu", "8gpu", "cpu"]
 
 
+@pytest.mark.parametrize("word", ["hardware=1gpu", "hardware.gpus_per_node=64"])
+def test_devices_that_are_not_here_are_refused_before_anything_starts(run, word):
+    code, _, err = finish(start(run, word, CUDA_VISIBLE_DEVICES=""))
+    assert code == 2
+    assert ("hardware.device=cuda" if word == "hardware=1gpu" else word) in err
+    assert not run.exists()
+
+
 def test_several_machines_without_a_cluster_are_refused_before_anything_starts(run):
-    words = ["model=small", "hardware=8gpu", "hardware.nodes=2", "model.path=owner/name"]
+    words = ["model=small", "hardware=cpu", "hardware.nodes=2", "model.path=owner/name"]
     code, out, err = finish(start(run, *words))
     assert code == 2
     assert "hardware.nodes=2" in err

@@ -70,7 +70,14 @@ def test_a_saved_file_reads_back_equal(tmp_path):
         (["monitors.early_stop_rounds=2"], ["early_stop_rounds=2", "evaluation.choose_by"]),
         (["monitors.on_alarm=stopp"], ["on_alarm=stopp", "monitors.on_alarm=stop"]),
         (["monitors.length_change=1"], ["length_change=1", "above 1"]),
-        (["votes=0"], ["votes=0", "1 or more", "votes=1"]),
+        (["votes=1"], ["votes=1", "2 or more", "votes=2"]),
+        (["dataset_votes=1"], ["dataset_votes=1", "2 or more"]),
+        (["band=[0.51, 0.59]"], ["band=[0.51, 0.59]", "of 10 answers", "band=[0.5, 0.59]"]),
+        (["rounds=1000000000"], ["rounds=1000000000", "1000 or less"]),
+        (["logger=[wandbb]"], ["logger=wandbb", "logger=wandb."]),
+        (["hardware=cpu", "hardware.tensor_parallel=8"], ["hardware.tensor_parallel=8", "tensor_parallel=1"]),
+        (["model.question_tokens=1"], ["model.question_tokens=1", "8 or more"]),
+        (["model.prompt_tokens=1"], ["model.prompt_tokens=1", "4 or more"]),
         (["votes=ten"], ["votes=ten", "whole number"]),
         (["votes=2.5"], ["votes=2.5", "whole number"]),
         (["votes=1,2"], ["votes=1,2", "one value"]),
@@ -87,7 +94,7 @@ def test_a_saved_file_reads_back_equal(tmp_path):
         (["solver.lr=0"], ["solver.lr=0", "above 0"]),
         (["solver.batch_size=12", "solver.minibatch_size=8"], ["solver.minibatch_size=8", "=12", "minibatch_size=6"]),
         (["challenger.batch_size=12", "challenger.minibatch_size=24"], ["challenger.minibatch_size=24", "=12"]),
-        (["model.answer_tokens=0"], ["model.answer_tokens=0", "1 or more"]),
+        (["model.answer_tokens=0"], ["model.answer_tokens=0", "4 or more"]),
         (["model=small", "model.path=null"], ["model.path=null", "no base model"]),
         (["model=small", "model.path=/nowhere/at/all"], ["model.path=/nowhere/at/all", "no such directory"]),
         (["model.path=Qwen/Qwen3-4B-Base"], ["model.path=Qwen/Qwen3-4B-Base", "built here"]),
@@ -133,6 +140,16 @@ def test_a_model_that_is_prepared_may_come_from_elsewhere():
 
 def test_every_key_is_documented():
     assert all(key.doc for key in schema.keys(settings.Settings))
+
+
+def test_a_band_is_possible_where_answers_without_a_box_dont_count():
+    assert settings.load(["band=[0.51, 0.59]", "unanswered=answered"]).band == (0.51, 0.59)  # 4 of 7 is .57
+
+
+def test_the_loggers_are_verls():
+    from verl.utils.tracking import Tracking
+
+    assert {*settings_parts.LOGGERS} == {*Tracking.supported_backend}
 
 
 def test_the_forms_of_the_uncertainty_reward_are_those_that_exist():

@@ -312,7 +312,7 @@ def test_every_reason_of_rejection_has_a_name():
 
 
 def test_huge_texts_and_broken_bytes(tmp_path):
-    made_run.base(tmp_path, 0.4, ["rounds=1", "votes=1"])
+    made_run.base(tmp_path, 0.4, ["rounds=1", "votes=2"])
     huge = "x" * 1_000_000
     made_run.a_round(tmp_path, 1, [(f"<question>{huge}</question>", huge, [huge + "end"], [huge])], 0.6)
     for name, column in (("questions", "question"), ("votes", "question")):

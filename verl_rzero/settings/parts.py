@@ -16,6 +16,10 @@ DUPLICATES = ("keep", "drop", "drop_across_rounds")
 VOTE_BY = ("equality", "text")
 ALGORITHMS = ("rzero", "ttrl", "absolute_zero")
 CPU_DTYPES = ("auto", "float32", "bfloat16")
+LOGGERS = (
+    "console", "tensorboard", "wandb", "mlflow", "swanlab", "vemlp_wandb", "clearml", "trackio", "file", "rl_insight",
+)  # fmt: skip
+"""verl's, which this module doesn't import; a test holds that they're the same."""
 QUESTION_BOX = ("optional", "dataset", "always")
 
 
@@ -38,9 +42,9 @@ class Model:
     )
     build_seed: int = field(metadata=doc("seed of the base model that is built here", at_least=0))
     build_steps: int = field(metadata=doc("training steps of a base model from scratch", at_least=1))
-    prompt_tokens: int = field(metadata=doc("longest prompt", at_least=1))
-    question_tokens: int = field(metadata=doc("longest text of the Challenger", at_least=1))
-    answer_tokens: int = field(metadata=doc("longest text of the Solver", at_least=1))
+    prompt_tokens: int = field(metadata=doc("longest prompt, but for the question in it", at_least=4))
+    question_tokens: int = field(metadata=doc("longest text of the Challenger", at_least=8))
+    answer_tokens: int = field(metadata=doc("longest text of the Solver", at_least=4))
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,10 @@ def _choice_problems(settings: Settings) -> Iterator[UserError]:
 
 def _hardware_problems(hardware: Hardware) -> Iterator[UserError]:
     if hardware.device == "cpu":
+        if hardware.tensor_parallel > 1:
+            why = "on a CPU an engine is one process"
+            instead = "Write hardware.tensor_parallel=1."
+            yield refusal("hardware.tensor_parallel", hardware.tensor_parallel, why, instead)
         return
     if hardware.solver_gpus >= hardware.gpus_per_node:
         why = f"none of hardware.gpus_per_node={hardware.gpus_per_node} is left to train the Challenger"
@@ -143,6 +147,11 @@ def _range_problems(settings: Settings) -> Iterator[UserError]:
 
 def _vote_problems(settings: Settings) -> Iterator[UserError]:
     votes, curation = settings.votes_of_dataset, settings.curation
+    low, high = settings.band
+    if settings.unanswered == "all" and low <= high and not any(low <= k / votes <= high for k in range(votes + 1)):
+        below = math.floor(low * votes) / votes
+        why = f"of {votes} answers no whole number has such a share: no question would be kept"
+        yield refusal("band", settings.band, why, f"Write band=[{below:.4g}, {high}], or another number of votes.")
     if curation.min_answered > votes:
         why = f"a question has only {votes} answers"
         yield refusal("curation.min_answered", curation.min_answered, why, f"Write at most {votes}.")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from verl_rzero.settings.parts import (
     ALGORITHMS,
+    LOGGERS,
     QUESTION_BOX,
     Anchors,
     Challenger,
@@ -28,7 +29,9 @@ OPEN_DICTS = ("challenger.verl", "solver.verl", "hardware.verl")
 @dataclass(frozen=True)
 class Settings:
     run_dir: str = field(metadata=doc("directory of the run; the same command continues what is there"))
-    rounds: int = field(metadata=doc("rounds of the algorithm; 0 only measures the base model", at_least=0))
+    rounds: int = field(
+        metadata=doc("rounds of the algorithm; 0 only measures the base model", at_least=0, at_most=1000)
+    )
     seed: int = field(metadata=doc("seed of the run", at_least=0))
     dry_run: bool = field(metadata=doc("print the plan, check every job's settings, start nothing"))
     algorithm: str = field(
@@ -45,10 +48,10 @@ class Settings:
         )
     )
     votes: int = field(
-        metadata=doc("m: answers of the Solver to each question, in the reward and the dataset", at_least=1)
+        metadata=doc("m: answers of the Solver to each question, in the reward and the dataset", at_least=2)
     )
     dataset_votes: int | None = field(
-        metadata=doc("answers to each question in the dataset, where they are not votes; null for votes", at_least=1)
+        metadata=doc("answers to each question in the dataset, where they are not votes; null for votes", at_least=2)
     )
     unanswered: str = field(
         metadata=doc(
@@ -74,7 +77,10 @@ class Settings:
         )
     )
     logger: tuple[str, ...] = field(
-        metadata=doc("where numbers go: tensorboard, wandb (one run over all), and console, mlflow, ... (verl's)")
+        metadata=doc(
+            "where numbers go: tensorboard, wandb (one run over all), and console, mlflow, ... (verl's)",
+            choices=LOGGERS,
+        )
     )
     model: Model
     prompts: Prompts
