@@ -14,6 +14,7 @@ from verl_rzero.executor.literals import NotLiterals, arguments
 from verl_rzero.executor.process import Isolation, IsolationError
 from verl_rzero.executor.result import Failure, Result
 from verl_rzero.executor.runner import Runner, Task
+from verl_rzero.executor.sandbox_fusion import SandboxFusion, ServerError
 from verl_rzero.executor.values import equal, show
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "NotLiterals",
     "Result",
     "Runner",
+    "SandboxFusion",
+    "ServerError",
     "Task",
     "arguments",
     "equal",
