@@ -148,9 +148,9 @@ NAMED = {
     "print without end": (body("while True: print('x' * 1000)"), {Failure.PRINTED_TOO_MUCH}),
     "flood": (body("while True: os.write(3, b'x' * 60000)"), {Failure.FORGED}),
     "close all": (body("os.closerange(0, 100)\n    os._exit(0)"), {Failure.KILLED}),
-    "two messages": (body("os.write(3, b'{\"value\":1}')"), {Failure.FORGED}),
-    "half a message": (body("os.write(3, b'{\"value\":')\n    os._exit(0)"), {Failure.FORGED}),
-    "messages to all": (body(ALL_DESCRIPTORS.format("os.write(fd, b'{\"value\":1}')")), {Failure.FORGED}),
+    "two messages": (body("os.write(3, b'{\"values\":[1]}')"), {Failure.FORGED}),
+    "half a message": (body("os.write(3, b'{\"values\":')\n    os._exit(0)"), {Failure.FORGED}),
+    "messages to all": (body(ALL_DESCRIPTORS.format("os.write(fd, b'{\"values\":[1]}')")), {Failure.FORGED}),
     "a failure of ours": (body("os.write(3, b'{\"failure\":\"time\",\"detail\":\"\"}')\n    os._exit(0)"), {Failure.FORGED}),
     "a name with escapes": (
         body("raise type('E\\x1b[2J', (Exception,), {})"), {Failure.FORGED}
@@ -177,7 +177,7 @@ NAMED = {
     "other by seed": (body("import random\n    return random.random() if random else 0"), {Failure.NONDETERMINISTIC}),
     "other by hash": (body("return str({'a', 'b', 'c', 'd', 'e', 'f'})"), {Failure.NONDETERMINISTIC}),
     "exit handlers": (
-        body("import atexit\n    atexit.register(lambda: os.write(3, b'{\"value\":2}'))\n    sys.exit()"), {Failure.RAISED}
+        body("import atexit\n    atexit.register(lambda: os.write(3, b'{\"values\":[2]}'))\n    sys.exit()"), {Failure.RAISED}
     ),
 }  # fmt: skip
 """A program -> how it may come out."""
@@ -193,16 +193,16 @@ def test_named(executor, name):
 
 
 ITSELF_ONLY = {
-    "a made-up value": body("os.write(3, b'{\"value\":7}')\n    os._exit(0)"),
+    "a made-up value": body("os.write(3, b'{\"values\":[7]}')\n    os._exit(0)"),
     "builtins": body("import builtins\n    builtins.sum = builtins.len = lambda *_: 0\n    return 7"),
     "modules": body("import math\n    math.factorial = None\n    sys.modules.clear()\n    return 7"),
-    "json": body("import json\n    json.dumps = lambda *_, **__: '{\"value\":7}'\n    return 7"),
+    "json": body("import json\n    json.dumps = lambda *_, **__: '7'\n    return 8"),
     "the runner": body(
         "frame = sys._getframe().f_back\n    while frame:\n        frame.f_globals.update(what_came=None, serve=None)\n"
         "        frame = frame.f_back\n    return 7"
     ),
     "all objects": body("import gc\n    for x in gc.get_objects():\n        pass\n    return 7"),
-    "exit handlers": body("import atexit\n    atexit.register(lambda: os.write(3, b'{\"value\":2}'))\n    return 7"),
+    "exit handlers": body("import atexit\n    atexit.register(lambda: os.write(3, b'{\"values\":[2]}'))\n    return 7"),
     "a limit of digits": body("sys.set_int_max_str_digits(0)\n    return 7"),
     "hooks": body("sys.settrace(lambda *_: None)\n    sys.setprofile(lambda *_: None)\n    return 7"),
     "output": body("sys.stdout = sys.stderr = None\n    print(1)\n    return 7"),
@@ -300,6 +300,30 @@ def test_no_process_is_left(executor):
 def children(pid):
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
         return file.read().split()
+
+
+LEAVES = (
+    "import os\ndef f(a):\n    os.write(3, b'what another ' + b'wrote')\n    while a == 1: pass\n"
+    "    while a == 2: os.write(3, b'what another ' + b'wrote')"
+)
+LOOKS = (
+    "import sys\ndef f(a):\n    frame = sys._getframe()\n    while 'buffer' not in frame.f_locals: frame = frame.f_back\n"
+    "    return b'another ' + b'wrote' in bytes(frame.f_locals['buffer'])"
+)
+
+
+@pytest.mark.parametrize(("how", "failure"), [(0, Failure.FORGED), (1, Failure.TIME), (2, Failure.FORGED)])
+def test_what_a_program_wrote_is_gone_before_the_next(how, failure):
+    """Also where it was ended at a limit, or wrote too much."""
+    with Executor(Limits(cpu_s=0.3, memory_mb=64), workers=1) as executor:
+        assert executor.run(LEAVES, str(how)).failure == failure
+        assert executor.run(LOOKS, "1").value is False
+
+
+def test_without_walls_a_program_can_end_the_process_that_it_comes_from():
+    with Executor(Limits(cpu_s=0.5, wall_s=2), isolation="process", workers=1) as executor:
+        assert executor.run(body("os.kill(os.getppid(), 9)\n    while True: pass"), "1").failure == Failure.KILLED
+        assert executor.run(BYSTANDER, "1").value == [1, 2, 3, 120]
 
 
 def test_without_walls_a_stopped_process_is_ended_by_the_clock():

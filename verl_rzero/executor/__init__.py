@@ -8,11 +8,14 @@ Imports nothing of ours. Never here: what a result is worth (rewards), where pro
 
 from verl_rzero.executor.border import MAX_DEPTH
 from verl_rzero.executor.default import run, run_many
-from verl_rzero.executor.executor import Executor, Task
+from verl_rzero.executor.executor import Executor
 from verl_rzero.executor.limits import Limits
+from verl_rzero.executor.literals import NotLiterals, arguments
 from verl_rzero.executor.process import Isolation, IsolationError
 from verl_rzero.executor.result import Failure, Result
-from verl_rzero.executor.values import NotLiterals, arguments, equal, show
+from verl_rzero.executor.runner import Runner, Task
+from verl_rzero.executor.sandbox_fusion import SandboxFusion, ServerError
+from verl_rzero.executor.values import equal, show
 
 __all__ = [
     "MAX_DEPTH",
@@ -23,6 +26,9 @@ __all__ = [
     "Limits",
     "NotLiterals",
     "Result",
+    "Runner",
+    "SandboxFusion",
+    "ServerError",
     "Task",
     "arguments",
     "equal",

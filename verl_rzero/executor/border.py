@@ -2,12 +2,14 @@
 
 None, bool, float, str, int and list are JSON's own; every other type is an object of one key that names it:
 {"tuple": [...]}, {"dict": [[key, value], ...]}, {"bytes": "00ff"}, {"int": "-0x1f"} beyond 60 bits, {"float": "nan"}.
-Exact types only: an instance of a subclass has methods of its own, and no method of a value is ever called here.
+Exact types only: an instance of a subclass has methods of its own, and no method of a value is ever called here. The
+dicts of `collections` cross as the plain dicts that they are equal to.
 The zygote executes this file by its path, so nothing of ours is imported.
 """
 
 import json
 import math
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ NAN = math.nan
 
 _SMALL = 1 << 60
 _COLLECTIONS: dict[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset"}
+_DICTS = (dict, defaultdict, OrderedDict, Counter)
 _MAKES: dict[str, Callable[[list[Any]], Any]] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 _SPECIAL_FLOATS = {"nan": NAN, "inf": math.inf, "-inf": -math.inf}
 
@@ -61,8 +64,8 @@ def tree_of(value: Any, max_bytes: int) -> Any:
             raise NotData(f"deeper than {MAX_DEPTH} containers")
         if kind is list:
             return [walk(each, depth + 1) for each in value]
-        if kind is dict:
-            return {"dict": [[walk(key, depth + 1), walk(each, depth + 1)] for key, each in value.items()]}
+        if kind in _DICTS:
+            return {"dict": [[walk(key, depth + 1), walk(each, depth + 1)] for key, each in dict.items(value)]}
         if kind in _COLLECTIONS:
             return {_COLLECTIONS[kind]: [walk(each, depth + 1) for each in value]}
         raise NotData(kind.__name__)

@@ -5,22 +5,23 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 
-from verl_rzero.executor.executor import Executor, Task
+from verl_rzero.executor.executor import Executor
 from verl_rzero.executor.limits import Limits
 from verl_rzero.executor.process import Isolation
 from verl_rzero.executor.result import Result
+from verl_rzero.executor.runner import Inputs, Task
 
 _LOCK = threading.Lock()
 _kept: dict[tuple[int, Limits, Isolation], Executor] = {}
 
 
 def run(
-    program: str, inputs: str, limits: Limits | None = None, *, isolation: Isolation = "full", twice: bool = False
+    program: str, inputs: Inputs, limits: Limits | None = None, *, isolation: Isolation = "full", twice: bool = False
 ) -> Result:
     """What comes of `f(*inputs)`, where a program defines `f`: a value, or a failure with a name.
 
     Args:
-        inputs: the positional arguments as literals, `[1, 2], 'a'`.
+        inputs: the positional arguments as literals, `[1, 2], 'a'`; of several, the value is a list (`Task`).
         twice: run it in two processes that differ in what it should not depend on (`Task`).
 
     Raises:

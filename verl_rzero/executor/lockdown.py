@@ -27,13 +27,11 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _SECCOMP, _CAPSET, _PIVOT_ROOT, _LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 317, 126, 155, 444, 446
 _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 4
 
-_WRITE, _MMAP, _MPROTECT = 1, 9, 10
+_WRITE, _MMAP, _MPROTECT, _FUTEX = 1, 9, 10, 202
 _ALLOWED = {
     "brk": 12,
     "munmap": 11,
     "mremap": 25,
-    "madvise": 28,
-    "futex": 202,
     "exit_group": 231,
     "exit": 60,
     "clock_gettime": 228,
@@ -145,6 +143,8 @@ def prove(parent: int) -> None:
         "another timer": lambda: signal.setitimer(signal.ITIMER_PROF, 0),
         "a page of machine code": lambda: _call(_MMAP, 0, 4096, 7, 0x22, -1, 0),
         "a file in memory": lambda: _call(_MMAP, 0, 4096, 1, 2, RESULT_FD, 0),
+        "poisoning memory": lambda: _call(28, 0, 4096, 100),
+        "a lock that the kernel inherits priorities by": lambda: _call(_FUTEX, 0, 6, 0, 0, 0, 0),
     }
     for name, attempt in attempts.items():
         try:
@@ -199,8 +199,8 @@ def _without_capabilities() -> bool:
 
 
 def _filter() -> list[bytes]:
-    """The filter as classic BPF: the number of the system call, for three of them an argument too."""
-    load, equal, bits, give_back = 0x20, 0x15, 0x45, 0x06
+    """The filter as classic BPF: the number of the system call, for four of them an argument too."""
+    load, equal, bits, mask, give_back = 0x20, 0x15, 0x45, 0x54, 0x06
     allow, refuse, kill = 0x7FFF_0000, 0x0005_0000 | errno.EPERM, 0x8000_0000
     number, architecture, arguments = 0, 4, 16  # where in seccomp_data
 
@@ -211,6 +211,7 @@ def _filter() -> list[bytes]:
         return struct.pack("HBBI", code, if_so, if_not, k)
 
     x86_64, prot_exec, map_anonymous = 0xC000_003E, 4, 0x20
+    wait, wake, wait_bitset, private_realtime = 0, 1, 9, 128 | 256
     steps = [step(load, architecture), step(equal, x86_64, 1, 0), step(give_back, kill), step(load, number)]
     for allowed in _ALLOWED.values():
         steps += [step(equal, allowed, 0, 1), step(give_back, allow)]
@@ -218,6 +219,14 @@ def _filter() -> list[bytes]:
         step(equal, _WRITE, 0, 4),
         step(load, argument(0)),
         step(equal, RESULT_FD, 0, 1),
+        step(give_back, allow),
+        step(give_back, refuse),
+        step(equal, _FUTEX, 0, 7),
+        step(load, argument(1)),
+        step(mask, 0xFFFF_FFFF ^ private_realtime),
+        step(equal, wait, 2, 0),
+        step(equal, wake, 1, 0),
+        step(equal, wait_bitset, 0, 1),
         step(give_back, allow),
         step(give_back, refuse),
         step(equal, _MPROTECT, 0, 4),

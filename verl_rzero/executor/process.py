@@ -7,22 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 from verl_rzero.executor import border, result
 from verl_rzero.executor.limits import Limits
 from verl_rzero.executor.result import Failure, Result
+from verl_rzero.executor.runner import WORLDS, Request
 from verl_rzero.executor.zygote import ENDED, OUT_OF_TIME, REPLY, SIZE
 
 Isolation = Literal["full", "process"]
 """full: all promises, by the kernel. process: a process, its limits and its end; files, network and other processes are
 open to programs."""
-
-WORLDS = ({"PYTHONHASHSEED": "1", "TZ": "AAA24"}, {"PYTHONHASHSEED": "2", "TZ": "BBB-24"})
-"""The whole environments of two processes: what depends on the order of sets, on addresses, on random numbers or on the
-date in local time (it differs by two days) comes out differently."""
 
 _ZYGOTE = Path(__file__).with_name("zygote.py")
 _START_TIMEOUT_S = 60.0
@@ -34,7 +32,7 @@ class IsolationError(RuntimeError):
 
 
 class Gone(Exception):
-    """The zygote ended, or doesn't answer."""
+    """The zygote ended, or doesn't answer; the message is what it said."""
 
 
 class Zygote:
@@ -57,26 +55,24 @@ class Zygote:
             env=WORLDS[world],
             start_new_session=True,  # Ctrl-C is the parent's to handle
         )
+        os.set_blocking(self._pipe(0), False)
         try:
             self.walls = self._ready()
         except BaseException:
             self.kill()
             raise
 
-    def ask(self, program: str, arguments: list[Any]) -> Result:
-        """What comes of a program; `arguments` are trees (`border.tree_of`).
+    def ask(self, request: Request) -> Result:
+        """What comes of a program; the value is the list of its cases' values.
 
         Raises:
             Gone: the zygote is to be replaced.
         """
-        request = border.dumps({"program": program, "arguments": arguments})
+        data = border.dumps(request)
         deadline = time.monotonic() + self._answer_s
-        try:
-            _write(self._pipe(0), SIZE.pack(len(request)) + request)
-        except BrokenPipeError as error:
-            raise Gone from error
+        self._write(SIZE.pack(len(data)) + data, deadline)
         status, end, cpu_us, size = REPLY.unpack(self._read(REPLY.size, deadline))
-        return _judged(status, end, cpu_us / 1e6, self._read(size, deadline))
+        return _judged(status, end, cpu_us / 1e6, self._read(size, deadline), len(request["cases"]))
 
     def stop(self) -> None:
         """End the process, from any thread; one that waits for its answer comes to `Gone`."""
@@ -95,9 +91,7 @@ class Zygote:
             while not line.endswith(b"\n"):
                 line += self._read(1, deadline)
         except Gone as error:
-            self._process.kill()
-            said = self._process.stderr.read().decode(errors="replace") if self._process.stderr else ""
-            raise RuntimeError(f"the executor did not start ({_ZYGOTE.name}): {said[-2000:]}") from error
+            raise RuntimeError(f"the executor did not start ({_ZYGOTE.name}): {error}") from error
         hello = json.loads(line)
         if "refused" in hello:
             raise IsolationError(
@@ -108,26 +102,44 @@ class Zygote:
         return walls
 
     def _pipe(self, which: int) -> int:
-        pipe: IO[bytes] | None = (self._process.stdin, self._process.stdout)[which]
+        pipe: IO[bytes] | None = (self._process.stdin, self._process.stdout, self._process.stderr)[which]
         assert pipe is not None
         return pipe.fileno()
 
+    def _write(self, data: bytes, deadline: float) -> None:
+        fd = self._pipe(0)
+        try:
+            while data:
+                self._wait(fd, select.POLLOUT, deadline)
+                data = data[os.write(fd, data) :]
+        except BrokenPipeError as error:
+            raise self._gone("") from error
+
     def _read(self, size: int, deadline: float) -> bytes:
-        received, out = bytearray(), self._pipe(1)
-        poll = select.poll()
-        poll.register(out, select.POLLIN)
+        received, fd = bytearray(), self._pipe(1)
         while len(received) < size:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or not poll.poll(left_s * 1000):
-                raise Gone
-            chunk = os.read(out, size - len(received))
+            self._wait(fd, select.POLLIN, deadline)
+            chunk = os.read(fd, size - len(received))
             if not chunk:
-                raise Gone
+                raise self._gone("")
             received += chunk
         return bytes(received)
 
+    def _wait(self, fd: int, event: int, deadline: float) -> None:
+        poll = select.poll()
+        poll.register(fd, event)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise self._gone("nothing in time")
 
-def _judged(status: int, end: int, cpu_s: float, message: bytes) -> Result:
+    def _gone(self, said: str) -> Gone:
+        fd = self._pipe(2)
+        os.set_blocking(fd, False)
+        with suppress(BlockingIOError):
+            said += os.read(fd, 1 << 16)[-2000:].decode(errors="replace")
+        return Gone(said or "nothing")
+
+
+def _judged(status: int, end: int, cpu_s: float, message: bytes, cases: int) -> Result:
     """What came of a program: by how its process ended, seen from outside, and if that is as it should, its message."""
     exit_code = os.waitstatus_to_exitcode(status)
     if end == OUT_OF_TIME or -exit_code in (signal.SIGPROF, signal.SIGXCPU):
@@ -138,9 +150,4 @@ def _judged(status: int, end: int, cpu_s: float, message: bytes) -> Result:
         return Result(failure=Failure.KILLED, detail=f"by signal {-exit_code}", cpu_s=cpu_s)
     if exit_code != 0 or not message:
         return Result(failure=Failure.KILLED, detail=f"ended with {exit_code}, without a result", cpu_s=cpu_s)
-    return result.read(message, cpu_s)
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
+    return result.read(message, cases, cpu_s)

@@ -10,7 +10,7 @@ from verl_rzero.executor import border
 class Failure(StrEnum):
     """Why there is no value. What a program could say itself, it could also have made up: it is about itself only."""
 
-    INPUTS = "inputs"  # the inputs are not literals (`values.arguments`); nothing was run
+    INPUTS = "inputs"  # the inputs are not literals (`literals.arguments`); nothing was run
     SYNTAX = "syntax"  # not Python, or longer than a program may be
     NO_FUNCTION = "no_function"  # it defines no `f` that can be called
     RAISED = "raised"  # `detail` is the exception's type; SystemExit too
@@ -52,16 +52,16 @@ class Result:
         return self.failure is None
 
 
-def read(message: bytes, cpu_s: float) -> Result:
-    """What a program's process says, trusted in nothing: {"value": tree} or {"failure": name, "detail": text}."""
+def read(message: bytes, cases: int, cpu_s: float) -> Result:
+    """What a program's process says, trusted in nothing: as `program.message` writes it, with a value for each case."""
     try:
         said = border.loads(message)
         match said:
-            case {"value": tree} if len(said) == 1:
-                return Result(border.value_of(tree), cpu_s=cpu_s)
+            case {"values": [*trees]} if len(said) == 1 and len(trees) == cases:
+                return Result([border.value_of(tree) for tree in trees], cpu_s=cpu_s)
             case {"failure": str() as name, "detail": str() as detail} if len(said) == 2:
                 if name in CLAIMABLE and len(detail) <= _MAX_DETAIL and detail.isprintable():
                     return Result(failure=Failure(name), detail=detail, cpu_s=cpu_s)
     except border.Malformed as error:
         return Result(failure=Failure.FORGED, detail=str(error)[:_MAX_DETAIL], cpu_s=cpu_s)
-    return Result(failure=Failure.FORGED, detail="neither a value nor a failure", cpu_s=cpu_s)
+    return Result(failure=Failure.FORGED, detail="neither values nor a failure", cpu_s=cpu_s)

@@ -5,11 +5,11 @@
 It never sees a program: a request stays in the pipe (standard input) until the child that is forked for it reads it.
 It waits for what the child writes, kills it at a limit, and passes the bytes on, unread, with what the kernel says of
 the child's end. Protocol: first a line of JSON, {"walls": [...]} or {"refused": why}; then for each request, a `SIZE`
-and so many bytes of JSON, {"program": text, "arguments": [tree, ...]}, a reply: `REPLY` and so many bytes.
+and so many bytes of JSON (`program.message`), a reply: `REPLY` and so many bytes. The first byte of what a child writes
+is `CONFINED`, before it runs the program; without it no program was run, and the zygote ends with an error.
 """
 
 import importlib
-import io
 import json
 import os
 import select
@@ -19,7 +19,7 @@ import sys
 import time
 import types
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 SIZE = struct.Struct("<I")
 REPLY = struct.Struct("<iBQI")
@@ -28,7 +28,9 @@ REPLY = struct.Struct("<iBQI")
 ENDED, OUT_OF_TIME, TOO_MUCH = 0, 1, 2
 
 ROOM = 1024
-"""Bytes of a message beside its value, at most."""
+"""Bytes of a message beside its values, at most."""
+
+CONFINED = b"+"
 
 MODULES = (
     "__future__ abc array ast base64 binascii bisect calendar cmath collections collections.abc contextlib copy"
@@ -46,26 +48,9 @@ OURS = ("ctypes", "_ctypes", "select", "signal")
 """Imported here and not for programs; the kernel, not their absence, confines a program."""
 
 
-class PrintedTooMuch(BaseException):
-    pass
-
-
-class Sink(io.TextIOBase):
-    """Standard output and error of a program: counted and dropped."""
-
-    def __init__(self, chars: int) -> None:
-        self.left = chars
-
-    def write(self, text: str) -> int:
-        self.left -= len(text)
-        if self.left < 0:
-            raise PrintedTooMuch
-        return len(text)
-
-
 def main() -> None:
     settings = json.loads(sys.argv[1])
-    border, lockdown = (beside(name) for name in ("border", "lockdown"))
+    border, lockdown, program = (beside(name) for name in ("border", "lockdown", "program"))
     os.register_at_fork = lambda **_: None  # their hooks touch memory, which costs as much as the fork
     for name in MODULES.split():
         importlib.import_module(name)
@@ -85,12 +70,16 @@ def main() -> None:
     os.write(1, json.dumps({"walls": walls}).encode() + b"\n")
 
     def child(write_end: int) -> NoReturn:
+        end = os._exit  # at once: no handler of the program's, no destructor
         request = read_request()
         alone(lockdown, write_end)
         lockdown.limit(settings["cpu_s"], address_space)
         install()
-        sys.stdout = sys.stderr = Sink(settings["printed_chars"])
-        run(request, border, settings["result_bytes"])
+        os.write(lockdown.RESULT_FD, CONFINED)
+        said = program.message(border, border.loads(request), settings["result_bytes"], settings["printed_chars"])
+        write_all(lockdown.RESULT_FD, said)
+        end(0)
+        raise AssertionError
 
     scrub()
     serve(child, settings["wall_s"], settings["result_bytes"])
@@ -182,7 +171,7 @@ def serve(child: Callable[[int], NoReturn], wall_s: float, result_bytes: int) ->
     """Fork a child for each request, until there are no more."""
     requests = select.poll()
     requests.register(0, select.POLLIN)
-    buffer = memoryview(bytearray(result_bytes + ROOM + 1))
+    buffer = memoryview(bytearray(len(CONFINED) + result_bytes + ROOM + 1))
     while any(event & select.POLLIN for _, event in requests.poll()):
         read_end, write_end = os.pipe()
         pid = os.fork()
@@ -201,9 +190,12 @@ def serve(child: Callable[[int], NoReturn], wall_s: float, result_bytes: int) ->
                 continue  # it had not made its group yet
         _, status, usage = os.wait4(pid, 0)
         cpu_us = round((usage.ru_utime + usage.ru_stime) * 1e6)
-        size = size if end == ENDED else 0
-        write_all(1, REPLY.pack(status, end, cpu_us, size) + bytes(buffer[:size]))
-        buffer[:size] = bytes(size)  # no child is to find what another one wrote
+        if size == 0 and end == ENDED:
+            raise RuntimeError(f"a process could not be confined, and ended with {os.waitstatus_to_exitcode(status)}")
+        said = buffer[1:size] if end == ENDED else buffer[:0]
+        write_all(1, REPLY.pack(status, end, cpu_us, len(said)))
+        write_all(1, said)
+        buffer[:size] = bytes(size)  # no child is to find what another one wrote, here or in a copy
 
 
 def watch(pid: int, read_end: int, buffer: memoryview, deadline: float) -> tuple[int, int]:
@@ -244,51 +236,9 @@ def read_exactly(size: int) -> bytes:
     return bytes(received)
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     while data:
         data = data[os.write(fd, data) :]
-
-
-def run(request: bytes, border: types.ModuleType, result_bytes: int) -> NoReturn:
-    """Run a program and write what came of it. A program that rebinds what this calls, or writes itself, only spoils or
-    makes up what is said of it.
-    """
-    end = os._exit  # at once: no handler of the program's, no destructor
-    write_all(3, border.dumps(what_came(border, border.loads(request), result_bytes)))
-    end(0)
-    raise AssertionError
-
-
-def what_came(border: types.ModuleType, request: dict[str, Any], result_bytes: int) -> dict[str, Any]:
-    def failed(name: str, detail: str = "") -> dict[str, Any]:
-        return {"failure": name, "detail": detail}
-
-    arguments = [border.value_of(tree) for tree in request["arguments"]]
-    try:
-        code = compile(request["program"], "program", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
-        return failed("syntax", type(error).__name__)
-    except MemoryError:
-        return failed("memory")
-    module = types.ModuleType("program")
-    sys.modules["program"] = module  # dataclasses and pickle look for a class's module
-    try:
-        exec(code, module.__dict__)
-        function = module.__dict__.get("f")
-        if not callable(function):
-            return failed("no_function")
-        tree = border.tree_of(function(*arguments), result_bytes)
-        return {"value": tree} if len(border.dumps(tree)) <= result_bytes else failed("output_too_large")
-    except border.NotData as error:
-        return failed("not_data", str(error)[:100])
-    except border.TooLarge:
-        return failed("output_too_large")
-    except PrintedTooMuch:
-        return failed("printed_too_much")
-    except MemoryError:
-        return failed("memory")
-    except BaseException as error:
-        return failed("raised", type(error).__name__[:100])
 
 
 if __name__ == "__main__":
