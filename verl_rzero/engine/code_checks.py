@@ -3,11 +3,22 @@
 Programs are run by the executor, many at a time; values are compared here, out of their reach.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Protocol
+from collections.abc import Collection, Sequence
 
-from verl_rzero.executor import Executor, Limits, NotLiterals, Result, arguments, equal, show
+from verl_rzero.base.errors import UserError, refusal
+from verl_rzero.executor import (
+    Executor,
+    IsolationError,
+    Limits,
+    NotLiterals,
+    Result,
+    Runner,
+    SandboxFusion,
+    ServerError,
+    arguments,
+    equal,
+    show,
+)
 from verl_rzero.executor import Task as Run
 from verl_rzero.rules.code_tasks import Proposal, Task, imported
 from verl_rzero.settings import Execution
@@ -16,22 +27,22 @@ NO_FORM, BANNED = "form", "banned_import"
 """Why a proposal is no valid task, beside the executor's failures."""
 
 
-class Runner(Protocol):
-    """Runs programs: an `executor.Executor`, or what stands in its place."""
-
-    def run_many(self, tasks: Iterable[Run]) -> Iterator[tuple[int, Result]]: ...
-
-
-@contextmanager
-def runner(asked: Execution) -> Iterator[Runner]:
-    """What runs programs, as the settings say, until the block ends.
+def runner(asked: Execution) -> Runner:
+    """What runs programs, as the settings say: a context manager.
 
     Raises:
-        IsolationError: this machine doesn't confine programs as asked.
+        UserError: this machine doesn't confine programs as asked, or the server doesn't run any.
     """
     limits = Limits(asked.cpu_s, asked.wall_s, asked.memory_mb, asked.result_bytes)
-    with Executor(limits, isolation=asked.isolation) as programs:  # type: ignore[arg-type]
-        yield programs
+    try:
+        if asked.sandbox_fusion is not None:
+            return SandboxFusion(asked.sandbox_fusion, limits)
+        return Executor(limits, isolation=asked.isolation)  # type: ignore[arg-type]
+    except IsolationError as error:
+        instead = "Write execution.isolation=process to run them all the same, where nothing is to be lost."
+        raise refusal("execution.isolation", asked.isolation, str(error), instead) from error
+    except ServerError as error:
+        raise UserError(f"execution.sandbox_fusion={asked.sandbox_fusion}: {error}.") from error
 
 
 def validated(proposals: Sequence[Proposal | None], banned: Collection[str], runner: Runner) -> list[Task | str]:

@@ -18,7 +18,7 @@ from verl_rzero.base.command_line import exit_code
 from verl_rzero.base.display import say
 from verl_rzero.base.files import read_json
 from verl_rzero.data import anchors, given, outputs, run_dir
-from verl_rzero.engine import environment, jobs, processes, warm
+from verl_rzero.engine import code_checks, environment, jobs, processes, warm
 from verl_rzero.engine.cluster import check_cluster
 from verl_rzero.evaluation import judge
 from verl_rzero.evaluation import load as evaluation_data
@@ -63,6 +63,7 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
     tracking.check(settings)
     model_fits.check(settings, check_jobs(settings, run))
     check_benchmarks(settings)
+    check_programs(settings)
     with run_dir.locked(run), environment.temporary_files(settings):
         run_dir.prepare(run, settings, plan.ALL_DEPENDS)
         plan.check_done(stages, settings, run)
@@ -172,6 +173,7 @@ def dry_run(settings: Settings) -> None:
     for line in model_fits.check(settings, configs):
         say(line)
     check_benchmarks(settings)
+    check_programs(settings)
     say("Nothing was started.")
 
 
@@ -184,6 +186,12 @@ def check_benchmarks(settings: Settings) -> None:
     benchmarks = settings.evaluation.benchmarks
     asked = {name: asdict(each) for name, each in benchmarks.items() if not settings.evaluation.made_with_model(name)}
     evaluation_data.check(asked)
+
+
+def check_programs(settings: Settings) -> None:
+    """Start once what runs programs, where the method does; raises UserError where that can't be done as asked."""
+    if settings.algorithm == "absolute_zero":
+        code_checks.runner(settings.execution).close()
 
 
 def check_jobs(settings: Settings, run: Path) -> dict[str, DictConfig]:

@@ -3,6 +3,7 @@
 Imports `base` only. Never here: what a setting does, anything that is slow to import.
 """
 
+from verl_rzero.settings.evaluation import Benchmark, Evaluation, Judge
 from verl_rzero.settings.files import (
     as_dict,
     changed,
@@ -16,13 +17,10 @@ from verl_rzero.settings.files import (
 )
 from verl_rzero.settings.parts import (
     Anchors,
-    Benchmark,
     Challenger,
     Curation,
-    Evaluation,
     Grading,
     Hardware,
-    Judge,
     Model,
     Prompts,
     Sampling,

@@ -14,7 +14,7 @@ from verl_rzero.base.errors import UserError
 from verl_rzero.base.files import write_atomically
 from verl_rzero.settings import schema
 from verl_rzero.settings.compose import GROUPS, composed, laid_over
-from verl_rzero.settings.parts import Benchmark
+from verl_rzero.settings.evaluation import Benchmark
 from verl_rzero.settings.rules import problems
 from verl_rzero.settings.run_settings import OPEN_DICTS, Settings
 

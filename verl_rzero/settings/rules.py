@@ -7,7 +7,8 @@ from pathlib import Path
 from verl_rzero.base.errors import UserError, refusal
 from verl_rzero.settings import self_play_rules
 from verl_rzero.settings.benchmarks import TABLE, source
-from verl_rzero.settings.parts import Anchors, Challenger, Evaluation, Hardware, Judge, Model, Solver
+from verl_rzero.settings.evaluation import Evaluation, Judge
+from verl_rzero.settings.parts import Anchors, Challenger, Hardware, Model, Solver
 from verl_rzero.settings.run_settings import Settings
 
 

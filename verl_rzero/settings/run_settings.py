@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from verl_rzero.settings.evaluation import Evaluation
 from verl_rzero.settings.parts import (
     ALGORITHMS,
     LOGGERS,
@@ -9,7 +10,6 @@ from verl_rzero.settings.parts import (
     Anchors,
     Challenger,
     Curation,
-    Evaluation,
     Grading,
     Hardware,
     Model,
