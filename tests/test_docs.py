@@ -12,9 +12,11 @@ from verl_rzero.base.progress import Position
 from verl_rzero.data import records, run_dir
 from verl_rzero.engine import jobs, verl_tree
 from verl_rzero.engine.reliances import RELIANCES
+from verl_rzero.engine.self_play_numbers import SelfPlayNumbers
 from verl_rzero.grading.counts import GradingCounts
 from verl_rzero.methods import plan
 from verl_rzero.rules import curation
+from verl_rzero.rules.task_buffers import TaskBuffers
 from verl_rzero.settings import benchmarks, schema
 from verl_rzero.watch import report
 
@@ -173,6 +175,8 @@ def test_numbers_of_a_step():
         *re.findall(r'"(\w+)": _mean|"(\w+)": (?:len|float)\(', judged),
     ]
     ours = {name for found in ours for name in ([found] if isinstance(found, str) else found) if name}
+    row = {"role": ["propose", "solve"], "kind": ["deduction"] * 2, "has_form": [True] * 2, "passed": [True] * 2}
+    ours |= {*SelfPlayNumbers(TaskBuffers(1))({**row, "solved": [0.5, -1.0]}, 1).numbers}
     given = {"step", "reward_mean", *ast.literal_eval(assigned["METRIC_NAMES"]).values(), *ours}
     assert {*named("A step, here")} == given
 
