@@ -60,6 +60,7 @@ PROGRAMS = {
     "codecs": ("def f(s):\n    return s.encode('utf-16-le'), s.encode('latin-1').hex()", "'é'", (b"\xe9\x00", "e9")),
     "what it prints is dropped": ("def f(a):\n    print('{\"value\": 5}')\n    return a", "1", 1),
     "seeded random numbers": ("import random\ndef f(a):\n    random.seed(a)\n    return random.random()", "1", 0.13436424411240122),
+    "NaN": ("def f(a):\n    return str([a, {a}, {a: a}])", "float('nan')", "[nan, {nan}, {nan: nan}]"),
     "types are kept": (
         "def f(a):\n    return a",
         "{1: (2, True), '1': {3}, (1, 2): frozenset({b'x', None})}",
@@ -162,6 +163,7 @@ FAILURES = {
     "a generator": ("def f(a):\n    yield a", "1", Failure.NOT_DATA, "generator"),
     "an int that is more": ("class I(int): pass\ndef f(a):\n    return I(a)", "1", Failure.NOT_DATA, "I"),
     "a lone surrogate": ("def f(a):\n    return chr(0xd800)", "1", Failure.NOT_DATA, "str with surrogates"),
+    "two NaN in a set": ("def f(a):\n    return {float('nan'), (float('nan'), 1)}", "1", Failure.NOT_DATA, "several NaN in sets or keys"),
     "order of a set": ("def f(a):\n    return list(a)", "{'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'}", Failure.NONDETERMINISTIC, ""),
     "hash": ("def f(a):\n    return hash(a)", "'x'", Failure.NONDETERMINISTIC, ""),
     "address": ("def f(a):\n    return repr(object())", "1", Failure.NONDETERMINISTIC, ""),

@@ -12,7 +12,7 @@ import time
 import warnings
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from verl_rzero.executor import Failure, NotLiterals, arguments, equal, show
@@ -49,6 +49,7 @@ def exactly(value):
 
 @given(VALUES)
 def test_values_cross_the_border_as_they_are(value):
+    assume(show(value).count("nan") < 2)
     again = value_of(loads(dumps(tree_of(value, 1_000_000))))
     assert exactly(again) == exactly(value)
     assert equal(again, value_of(loads(dumps(tree_of(value, 1_000_000)))))
@@ -56,6 +57,7 @@ def test_values_cross_the_border_as_they_are(value):
 
 @given(VALUES)
 def test_what_is_shown_is_read(value):
+    assume(show(value).count("nan") < 2)  # two in a set are one when they are read
     (again,) = arguments(show(value))
     assert exactly(again) == exactly(value)
 
@@ -70,6 +72,7 @@ def test_whatever_json_a_process_writes_is_a_value_or_malformed(tree):
     message = json.dumps({"values": [tree]}).encode()
     result = read(message, 1, 0.0)
     if result.failure is None:
+        assume(show(result.value).count("nan") < 2)
         assert exactly(value_of(loads(dumps(tree_of(result.value[0], 1_000_000))))) == exactly(result.value[0])
     else:
         assert result.failure == Failure.FORGED

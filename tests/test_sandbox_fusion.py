@@ -54,7 +54,11 @@ def executed(file, body):
     file.write_text(body["code"], encoding="utf-8")
     try:
         ran = subprocess.run(
-            [sys.executable, file], input=body["stdin"].encode(), capture_output=True, timeout=body["run_timeout"]
+            [sys.executable, file],
+            input=body["stdin"].encode(),
+            capture_output=True,
+            timeout=body["run_timeout"],
+            cwd=file.parent,
         )
     except subprocess.TimeoutExpired:
         return {"status": "Failed", "message": "", "run_result": {"status": "TimeLimitExceeded", "stdout": ""}}

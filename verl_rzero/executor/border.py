@@ -45,9 +45,10 @@ def tree_of(value: Any, max_bytes: int) -> Any:
         NotData, TooLarge: also before `max_bytes` are reached where they would surely be exceeded.
     """
     left = max_bytes  # each value takes a byte at least, so a small object that holds itself often ends too
+    nans = 0
 
-    def walk(value: Any, depth: int) -> Any:
-        nonlocal left
+    def walk(value: Any, depth: int, hashed: bool) -> Any:
+        nonlocal left, nans
         kind = type(value)
         left -= 1 + _least_bytes(kind, value)
         if left < 0:
@@ -57,20 +58,24 @@ def tree_of(value: Any, max_bytes: int) -> Any:
         if kind is int:
             return value if -_SMALL < value < _SMALL else {"int": hex(value)}
         if kind is float:
+            nans += hashed and math.isnan(value)
+            if nans > 1:  # two in one set would be one on the other side
+                raise NotData("several NaN in sets or keys")
             return value if math.isfinite(value) else {"float": repr(value)}
         if kind is bytes:
             return {"bytes": value.hex()}
         if depth == MAX_DEPTH:
             raise NotData(f"deeper than {MAX_DEPTH} containers")
         if kind is list:
-            return [walk(each, depth + 1) for each in value]
+            return [walk(each, depth + 1, hashed) for each in value]
         if kind in _DICTS:
-            return {"dict": [[walk(key, depth + 1), walk(each, depth + 1)] for key, each in dict.items(value)]}
+            pairs = dict.items(value)
+            return {"dict": [[walk(key, depth + 1, True), walk(each, depth + 1, hashed)] for key, each in pairs]}
         if kind in _COLLECTIONS:
-            return {_COLLECTIONS[kind]: [walk(each, depth + 1) for each in value]}
+            return {_COLLECTIONS[kind]: [walk(each, depth + 1, hashed or kind is not tuple) for each in value]}
         raise NotData(kind.__name__)
 
-    return walk(value, 0)
+    return walk(value, 0, False)
 
 
 def value_of(tree: Any) -> Any:
