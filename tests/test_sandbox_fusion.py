@@ -110,6 +110,7 @@ RESULTS = {
     "cases": (ADD, ("1, 2", "'a', 'b'"), [3, "ab"]),
     "a large int": ("def f(a):\n    return a ** 5000", "7", 7**5000),
     "what it prints is dropped": ("import os\ndef f(a):\n    print('{\"values\":[5]}')\n    os.write(1, b'x')\n    return a", "1", 1),
+    "so is what would fill the server's room": ("import os\ndef f(a):\n    for _ in range(40): os.write(1, b'x' * 60_000)\n    return a", "1", 1),
     "raises": (ADD, "1, 'a'", (Failure.RAISED, "TypeError")),
     "no Python": ("def f(a", "1", (Failure.SYNTAX, "SyntaxError")),
     "no literals": (ADD, "1 + 1, 2", (Failure.INPUTS, None)),
@@ -136,6 +137,11 @@ def test_results(runner, name):
     else:
         assert (result.failure, type(result.value)) == (None, type(expected))
         assert equal(result.value, expected) or str(result.value) == str(expected)
+
+
+def test_processor_time_is_limited_within_the_process(server):
+    with SandboxFusion(server.address, Limits(cpu_s=0.3, wall_s=30)) as patient:
+        assert patient.run("def f(a):\n    while True: pass", "1").failure == Failure.TIME
 
 
 WRITES = (

@@ -141,7 +141,7 @@ def _run_result(answer: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise _Unserved(f"no JSON: {answer[:200]!r}") from error
     match said:
-        case {"status": "Success" | "Failed", "run_result": {"status": "Finished" | "TimeLimitExceeded"} as ran}:
+        case {"run_result": {"status": "Finished" | "TimeLimitExceeded"} as ran}:
             return {**ran}
     raise _Unserved(f"it says {answer[:500]!r}")
 
