@@ -65,7 +65,7 @@ def executed(file, body):
     result = {
         "status": "Finished",
         "return_code": ran.returncode,
-        "stdout": ran.stdout.decode(),
+        "stdout": ran.stdout[: 1 << 20].decode(),
         "stderr": ran.stderr.decode(),
     }
     return {
