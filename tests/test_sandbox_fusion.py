@@ -175,7 +175,7 @@ def test_what_is_sent(server, runner):
     path, body = server.posts[-1]
     assert path == "/run_code"
     assert {**body, "code": "", "stdin": ""} == {"code": "", "stdin": "", "language": "python", "run_timeout": 3}
-    assert json.loads(body["stdin"])["cases"] == [[1, 2]]
+    assert json.loads(body["stdin"].split("\n")[1])["cases"] == [[1, 2]]
     assert SandboxFusion(f"{server.address}/run_code/").url == runner.url == f"{server.address}/run_code"
 
 
