@@ -360,9 +360,16 @@ def test_a_machine_that_does_not_confine_is_refused(tmp_path, monkeypatch, old, 
         Executor()
 
 
-def test_a_process_that_could_not_be_confined_is_an_error_and_no_failure(tmp_path, monkeypatch):
-    broken(tmp_path, monkeypatch, "zygote.py", "os.write(lockdown.RESULT_FD, CONFINED)", "raise OSError")
-    with Executor() as executor, pytest.raises(RuntimeError, match=r"(?s)is there memory .*could not be confined"):
+@pytest.mark.parametrize(
+    ("file", "old", "new", "why"),
+    [
+        ("zygote.py", "os.write(lockdown.RESULT_FD, CONFINED)", "raise OSError", "could not be confined, and ended with 1"),
+        ("lockdown.py", "pid: int = _fork()", "pid = -1", "OSError: .* fork"),
+    ],
+)  # fmt: skip
+def test_a_process_that_was_not_there_is_an_error_and_no_failure(tmp_path, monkeypatch, file, old, new, why):
+    broken(tmp_path, monkeypatch, file, old, new)
+    with Executor() as executor, pytest.raises(RuntimeError, match=rf"(?s)is there memory .*{why}"):
         executor.run(IDENTITY, "1")
 
 

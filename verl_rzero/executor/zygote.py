@@ -85,7 +85,7 @@ def main() -> None:
         raise AssertionError
 
     scrub()
-    serve(child, settings["wall_s"], settings["result_bytes"])
+    serve(lockdown.fork, child, settings["wall_s"], settings["result_bytes"])
 
 
 def beside(name: str) -> types.ModuleType:
@@ -170,14 +170,14 @@ def prove(lockdown: types.ModuleType, install: Callable[[], None], cpu_s: float,
         raise lockdown.Refused(said.decode() or "a process under the filter did not come to its end")
 
 
-def serve(child: Callable[[int], NoReturn], wall_s: float, result_bytes: int) -> None:
+def serve(fork: Callable[[], int], child: Callable[[int], NoReturn], wall_s: float, result_bytes: int) -> None:
     """Fork a child for each request, until there are no more."""
     requests = select.poll()
     requests.register(0, select.POLLIN)
     buffer = memoryview(bytearray(len(CONFINED) + result_bytes + ROOM + 1))
     while any(event & select.POLLIN for _, event in requests.poll()):
         read_end, write_end = os.pipe()
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             try:
                 child(write_end)
