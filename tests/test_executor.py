@@ -14,7 +14,8 @@ import pytest
 from verl_rzero.executor import Executor, Failure, IsolationError, Limits, Task, equal, process
 from verl_rzero.executor import run as run_once
 from verl_rzero.executor import run_many as run_all
-from verl_rzero.executor.runner import WORLDS
+from verl_rzero.executor.runner import WORLDS, Request
+from verl_rzero.executor.zygote import COMMON, RARE
 
 IDENTITY = "def f(*a):\n    return a"
 
@@ -60,6 +61,7 @@ PROGRAMS = {
     "codecs": ("def f(s):\n    return s.encode('utf-16-le'), s.encode('latin-1').hex()", "'é'", (b"\xe9\x00", "e9")),
     "what it prints is dropped": ("def f(a):\n    print('{\"value\": 5}')\n    return a", "1", 1),
     "seeded random numbers": ("import random\ndef f(a):\n    random.seed(a)\n    return random.random()", "1", 0.13436424411240122),
+    "NaN": ("def f(a):\n    return str([a, {a}, {a: a}])", "float('nan')", "[nan, {nan}, {nan: nan}]"),
     "types are kept": (
         "def f(a):\n    return a",
         "{1: (2, True), '1': {3}, (1, 2): frozenset({b'x', None})}",
@@ -141,6 +143,7 @@ FAILURES = {
     "two calls": (IDENTITY, "1) or (True", Failure.INPUTS, "not a literal: 'or (True'"),
     "an operation": (IDENTITY, "10**10**8", Failure.INPUTS, "not a literal: '**10**8'"),
     "no Python": ("def f(a:\n    return a", "1", Failure.SYNTAX, "SyntaxError"),
+    "a surrogate": ("def f(a):\n    return '\ud800'", "1", Failure.SYNTAX, "a lone surrogate"),
     "a null byte": ("def f(a):\n    return '\0'", "1", Failure.SYNTAX, None),
     "too long": ("#" * 70_000, "1", Failure.SYNTAX, "longer than 65536 characters"),
     "no f": ("def g(a):\n    return a", "1", Failure.NO_FUNCTION, ""),
@@ -162,6 +165,7 @@ FAILURES = {
     "a generator": ("def f(a):\n    yield a", "1", Failure.NOT_DATA, "generator"),
     "an int that is more": ("class I(int): pass\ndef f(a):\n    return I(a)", "1", Failure.NOT_DATA, "I"),
     "a lone surrogate": ("def f(a):\n    return chr(0xd800)", "1", Failure.NOT_DATA, "str with surrogates"),
+    "two NaN in a set": ("def f(a):\n    return {float('nan'), (float('nan'), 1)}", "1", Failure.NOT_DATA, "several NaN in sets or keys"),
     "order of a set": ("def f(a):\n    return list(a)", "{'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'}", Failure.NONDETERMINISTIC, ""),
     "hash": ("def f(a):\n    return hash(a)", "'x'", Failure.NONDETERMINISTIC, ""),
     "address": ("def f(a):\n    return repr(object())", "1", Failure.NONDETERMINISTIC, ""),
@@ -178,6 +182,28 @@ def test_failures_have_names(executor, name):
     result = executor.run(program, inputs, twice=True)
     assert (result.failure, result.value) == (failure, None)
     assert detail is None or result.detail == detail
+
+
+@pytest.mark.parametrize("name", [*COMMON.split(), *RARE.split()])
+def test_modules_that_can_be_imported(executor, name):
+    assert executor.run(f"import {name} as m\ndef f():\n    return m.__name__", "").ok
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("__import__('time').strptime('2024', '%Y').tm_year", 2024),
+        ("'é'.encode('idna'), 'é'.encode('punycode'), 'é'.encode('utf-16-le'), 'é'.encode('latin-1')", (b"xn--9ca", b"9ca", b"\xe9\x00", b"\xe9")),
+        ("bytes('a', 'UTF-16be'), 'a'.encode('hex_codec') if 0 else b'a'.hex(), str(b'a', 'ascii')", (b"\x00a", "61", "a")),
+        ("'\\N{SNOWMAN}'", "☃"),
+        ("__import__('collections').Counter('aab').most_common(1)", [("a", 2)]),
+        ("__import__('warnings').warn('x')", None),
+        ("__import__('weakref').finalize(type('C', (), {})(), print) and 1", 1),
+    ],
+)  # fmt: skip
+def test_what_python_imports_on_the_way_is_there(executor, expression, value):
+    result = executor.run(f"def f():\n    return {expression}", "")
+    assert (result.failure, result.value) == (None, value)
 
 
 def test_what_raises_in_one_of_two_processes_is_nondeterministic(executor):
@@ -334,20 +360,27 @@ def test_a_machine_that_does_not_confine_is_refused(tmp_path, monkeypatch, old, 
         Executor()
 
 
-def test_a_process_that_could_not_be_confined_is_an_error_and_no_failure(tmp_path, monkeypatch):
-    broken(tmp_path, monkeypatch, "zygote.py", "os.write(lockdown.RESULT_FD, CONFINED)", "raise OSError")
-    with Executor() as executor, pytest.raises(RuntimeError, match=r"(?s)is there memory .*could not be confined"):
+@pytest.mark.parametrize(
+    ("file", "old", "new", "why"),
+    [
+        ("zygote.py", "os.write(lockdown.RESULT_FD, CONFINED)", "raise OSError", "could not be confined, and ended with 1"),
+        ("lockdown.py", "pid: int = _fork()", "pid = -1", "OSError: .* fork"),
+    ],
+)  # fmt: skip
+def test_a_process_that_was_not_there_is_an_error_and_no_failure(tmp_path, monkeypatch, file, old, new, why):
+    broken(tmp_path, monkeypatch, file, old, new)
+    with Executor() as executor, pytest.raises(RuntimeError, match=rf"(?s)is there memory .*{why}"):
         executor.run(IDENTITY, "1")
 
 
 def test_a_request_that_is_not_read_is_given_up(monkeypatch):
     monkeypatch.setattr(process, "_GRACE_S", 0.1)
-    zygote = process.Zygote(Limits(wall_s=0.1), "process", 0)
+    zygote = process.Zygote(Limits(wall_s=0.1), "process", process.Kind(0, False))
     try:
         (inner,) = children(zygote._process.pid)
         os.kill(inner, signal.SIGSTOP)
         with pytest.raises(process.Gone, match="nothing in time"):
-            zygote.ask({"program": "#" * 1_000_000, "cases": [[]]})
+            zygote.ask(Request("#" * 1_000_000, (b"[]",)))
     finally:
         zygote.kill()
 

@@ -196,7 +196,7 @@ ITSELF_ONLY = {
     "a made-up value": body("os.write(3, b'{\"values\":[7]}')\n    os._exit(0)"),
     "builtins": body("import builtins\n    builtins.sum = builtins.len = lambda *_: 0\n    return 7"),
     "modules": body("import math\n    math.factorial = None\n    sys.modules.clear()\n    return 7"),
-    "json": body("import json\n    json.dumps = lambda *_, **__: '7'\n    return 8"),
+    "json": body("import json\n    json.dumps = json.loads = json.JSONDecoder = json.encoder = None\n    return 7"),
     "the runner": body(
         "frame = sys._getframe().f_back\n    while frame:\n        frame.f_globals.update(what_came=None, serve=None)\n"
         "        frame = frame.f_back\n    return 7"

@@ -12,11 +12,11 @@ import time
 import warnings
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from verl_rzero.executor import Failure, NotLiterals, arguments, equal, show
-from verl_rzero.executor.border import MAX_DEPTH, Malformed, NotData, TooLarge, dumps, loads, tree_of, value_of
+from verl_rzero.executor.border import MAX_DEPTH, Malformed, NotData, TooLarge, encode, loads, value_of
 from verl_rzero.executor.result import read
 
 SCALARS = (
@@ -49,13 +49,15 @@ def exactly(value):
 
 @given(VALUES)
 def test_values_cross_the_border_as_they_are(value):
-    again = value_of(loads(dumps(tree_of(value, 1_000_000))))
+    assume(show(value).count("nan") < 2)
+    again = value_of(loads(encode(value, 1_000_000)))
     assert exactly(again) == exactly(value)
-    assert equal(again, value_of(loads(dumps(tree_of(value, 1_000_000)))))
+    assert equal(again, value_of(loads(encode(value, 1_000_000))))
 
 
 @given(VALUES)
 def test_what_is_shown_is_read(value):
+    assume(show(value).count("nan") < 2)  # two in a set are one when they are read
     (again,) = arguments(show(value))
     assert exactly(again) == exactly(value)
 
@@ -70,7 +72,8 @@ def test_whatever_json_a_process_writes_is_a_value_or_malformed(tree):
     message = json.dumps({"values": [tree]}).encode()
     result = read(message, 1, 0.0)
     if result.failure is None:
-        assert exactly(value_of(loads(dumps(tree_of(result.value[0], 1_000_000))))) == exactly(result.value[0])
+        assume(show(result.value).count("nan") < 2)
+        assert exactly(value_of(loads(encode(result.value[0], 1_000_000)))) == exactly(result.value[0])
     else:
         assert result.failure == Failure.FORGED
 
@@ -86,6 +89,8 @@ def test_whatever_bytes_a_process_writes_are_forged(message):
     [
         b'{"values": [1]}{"values": [1]}',
         b'{"values": [1], "x": 1}',
+        b' {"values": [1]}',
+        b'{"values": [1]} ',
         b'{"values": [1, 2]}',
         b'{"values": []}',
         b'{"values": 1}',
@@ -117,8 +122,7 @@ def test_messages_that_our_code_does_not_write(message):
 
 def test_keys_that_collide_take_no_long_time():
     """Multiples of 2**61 - 1 have one hash: as many as fit into the largest result."""
-    keys = [{"int": hex(k * (2**61 - 1))} for k in range(1, 3000)]
-    message = dumps({"values": [{"set": keys[: 65_536 * len(keys) // len(dumps(keys))]}]})
+    message = b'{"values":[%s]}' % encode({k * (2**61 - 1) for k in range(2040)}, 65_536)
     before = time.process_time()
     result = read(message, 1, 0.0)
     assert len(result.value[0]) > 2000
@@ -135,21 +139,21 @@ class Loud(int):
 @pytest.mark.parametrize("value", [Loud(1), [Loud(1)], {Loud(1): 1}, object(), 1j, range(3), {1: {2: Loud(1)}}])
 def test_only_exact_types_cross(value):
     with pytest.raises(NotData):
-        tree_of(value, 1000)
+        encode(value, 1000)
 
 
 def test_depth_and_size():
     deep = 0
     for _ in range(MAX_DEPTH):
         deep = [deep]
-    assert value_of(tree_of(deep, 1000)) == deep
+    assert value_of(loads(encode(deep, 1000))) == deep
     assert arguments(show(deep)) == (deep,)
     with pytest.raises(NotData):
-        tree_of([deep], 1000)
+        encode([deep], 1000)
     with pytest.raises(NotLiterals):
         arguments(show([deep]))
     with pytest.raises(TooLarge):
-        tree_of(10**5000, 1000)
+        encode(10**5000, 1000)
     with pytest.raises(Malformed):
         value_of({"float": "x"})
 
@@ -211,7 +215,7 @@ def test_equality(a, b, same):
 
 def test_a_nan_that_crossed_is_the_nan_of_a_text():
     (value,) = arguments("[1, {float('nan')}]")
-    assert equal(value_of(loads(dumps(tree_of([1, {math.inf - math.inf}], 100)))), value)
+    assert equal(value_of(loads(encode([1, {math.inf - math.inf}], 100))), value)
 
 
 PIECES = [

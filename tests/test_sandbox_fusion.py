@@ -54,14 +54,18 @@ def executed(file, body):
     file.write_text(body["code"], encoding="utf-8")
     try:
         ran = subprocess.run(
-            [sys.executable, file], input=body["stdin"].encode(), capture_output=True, timeout=body["run_timeout"]
+            [sys.executable, file],
+            input=body["stdin"].encode(),
+            capture_output=True,
+            timeout=body["run_timeout"],
+            cwd=file.parent,
         )
     except subprocess.TimeoutExpired:
         return {"status": "Failed", "message": "", "run_result": {"status": "TimeLimitExceeded", "stdout": ""}}
     result = {
         "status": "Finished",
         "return_code": ran.returncode,
-        "stdout": ran.stdout.decode(),
+        "stdout": ran.stdout[: 1 << 20].decode(),
         "stderr": ran.stderr.decode(),
     }
     return {
@@ -106,6 +110,7 @@ RESULTS = {
     "cases": (ADD, ("1, 2", "'a', 'b'"), [3, "ab"]),
     "a large int": ("def f(a):\n    return a ** 5000", "7", 7**5000),
     "what it prints is dropped": ("import os\ndef f(a):\n    print('{\"values\":[5]}')\n    os.write(1, b'x')\n    return a", "1", 1),
+    "so is what would fill the server's room": ("import os\ndef f(a):\n    for _ in range(40): os.write(1, b'x' * 60_000)\n    return a", "1", 1),
     "raises": (ADD, "1, 'a'", (Failure.RAISED, "TypeError")),
     "no Python": ("def f(a", "1", (Failure.SYNTAX, "SyntaxError")),
     "no literals": (ADD, "1 + 1, 2", (Failure.INPUTS, None)),
@@ -132,6 +137,11 @@ def test_results(runner, name):
     else:
         assert (result.failure, type(result.value)) == (None, type(expected))
         assert equal(result.value, expected) or str(result.value) == str(expected)
+
+
+def test_processor_time_is_limited_within_the_process(server):
+    with SandboxFusion(server.address, Limits(cpu_s=0.3, wall_s=30)) as patient:
+        assert patient.run("def f(a):\n    while True: pass", "1").failure == Failure.TIME
 
 
 WRITES = (
@@ -165,7 +175,7 @@ def test_what_is_sent(server, runner):
     path, body = server.posts[-1]
     assert path == "/run_code"
     assert {**body, "code": "", "stdin": ""} == {"code": "", "stdin": "", "language": "python", "run_timeout": 3}
-    assert json.loads(body["stdin"])["cases"] == [[1, 2]]
+    assert json.loads(body["stdin"].split("\n")[1])["cases"] == [[1, 2]]
     assert SandboxFusion(f"{server.address}/run_code/").url == runner.url == f"{server.address}/run_code"
 
 

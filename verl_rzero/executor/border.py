@@ -10,7 +10,8 @@ The zygote executes this file by its path, so nothing of ours is imported.
 import json
 import math
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 MAX_DEPTH = 64
@@ -19,9 +20,15 @@ MAX_DEPTH = 64
 NAN = math.nan
 """The one NaN that decoded values hold: containers compare it by identity, so that equal values with NaN are equal."""
 
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_constant)
 _SMALL = 1 << 60
-_COLLECTIONS: dict[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset"}
 _DICTS = (dict, defaultdict, OrderedDict, Counter)
+_CONTAINERS = (list, tuple, set, frozenset, *_DICTS)
 _MAKES: dict[str, Callable[[list[Any]], Any]] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 _SPECIAL_FLOATS = {"nan": NAN, "inf": math.inf, "-inf": -math.inf}
 
@@ -38,46 +45,91 @@ class Malformed(Exception):
     """What was read is not what `encode` writes."""
 
 
-def tree_of(value: Any, max_bytes: int) -> Any:
-    """What JSON writes for a value.
+def encode(value: Any, max_bytes: int) -> bytes:
+    """A value as tagged JSON. Written here, since json's own encoder touches memory that a fork would have to copy.
 
     Raises:
-        NotData, TooLarge: also before `max_bytes` are reached where they would surely be exceeded.
+        NotData.
+        TooLarge: it takes more than `max_bytes`; found out before the text of a large value is made.
     """
-    left = max_bytes  # each value takes a byte at least, so a small object that holds itself often ends too
+    parts: list[str] = []
+    left, nans = max_bytes, 0
 
-    def walk(value: Any, depth: int) -> Any:
+    def put(text: str) -> None:
         nonlocal left
-        kind = type(value)
-        left -= 1 + _least_bytes(kind, value)
+        left -= len(text)
         if left < 0:
             raise TooLarge
-        if value is None or kind is bool or kind is str:
-            return value
-        if kind is int:
-            return value if -_SMALL < value < _SMALL else {"int": hex(value)}
-        if kind is float:
-            return value if math.isfinite(value) else {"float": repr(value)}
-        if kind is bytes:
-            return {"bytes": value.hex()}
-        if depth == MAX_DEPTH:
-            raise NotData(f"deeper than {MAX_DEPTH} containers")
-        if kind is list:
-            return [walk(each, depth + 1) for each in value]
-        if kind in _DICTS:
-            return {"dict": [[walk(key, depth + 1), walk(each, depth + 1)] for key, each in dict.items(value)]}
-        if kind in _COLLECTIONS:
-            return {_COLLECTIONS[kind]: [walk(each, depth + 1) for each in value]}
-        raise NotData(kind.__name__)
+        parts.append(text)
 
-    return walk(value, 0)
+    def items(values: Iterable[Any], depth: int, hashed: bool) -> None:
+        put("[")
+        for number, each in enumerate(values):
+            if number:
+                put(",")
+            walk(each, depth, hashed)
+        put("]")
+
+    def walk(value: Any, depth: int, hashed: bool) -> None:
+        nonlocal nans
+        kind = type(value)
+        if kind is str or kind is bytes or kind is int or kind is float or kind is bool or value is None:
+            if kind is float and hashed and math.isnan(value):
+                nans += 1
+                if nans > 1:  # two in one set would be one on the other side
+                    raise NotData("several NaN in sets or keys")
+            put(_scalar_text(kind, value, left))
+        elif kind not in _CONTAINERS:
+            raise NotData(kind.__name__)
+        elif depth == MAX_DEPTH:
+            raise NotData(f"deeper than {MAX_DEPTH} containers")
+        elif kind is list:
+            items(value, depth + 1, hashed)
+        elif kind in _DICTS:
+            put('{"dict":[')
+            for number, (key, each) in enumerate(dict.items(value)):
+                put(",[" if number else "[")
+                walk(key, depth + 1, True)
+                put(",")
+                walk(each, depth + 1, hashed)
+                put("]")
+            put("]}")
+        else:
+            put(f'{{"{kind.__name__}":')
+            items(value, depth + 1, hashed or kind is not tuple)
+            put("}")
+
+    walk(value, 0, False)
+    return "".join(parts).encode("ascii")
+
+
+def _scalar_text(kind: type, value: Any, max_bytes: int) -> str:
+    if kind is str:
+        if len(value) > max_bytes:
+            raise TooLarge
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise NotData("str with surrogates") from error
+        return encode_basestring_ascii(value)
+    if kind is bytes:
+        if 2 * len(value) > max_bytes:
+            raise TooLarge
+        return f'{{"bytes":"{value.hex()}"}}'
+    if kind is int:
+        if value.bit_length() // 4 > max_bytes:
+            raise TooLarge
+        return str(value) if -_SMALL < value < _SMALL else f'{{"int":"{hex(value)}"}}'
+    if kind is float:
+        return repr(value) if math.isfinite(value) else f'{{"float":"{value!r}"}}'
+    return "null" if value is None else "true" if value else "false"
 
 
 def value_of(tree: Any) -> Any:
     """The value that JSON was written for.
 
     Raises:
-        Malformed: the tree is not one that `tree_of` makes.
+        Malformed: the tree is not one that `encode` writes.
     """
 
     def walk(tree: Any, depth: int) -> Any:
@@ -110,32 +162,20 @@ def value_of(tree: Any) -> Any:
         raise Malformed(type(error).__name__) from error
 
 
-def dumps(tree: Any) -> bytes:
-    return json.dumps(tree, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
 def loads(message: bytes) -> Any:
-    """The one JSON text that a message is.
+    """The one JSON text that a message is, without blanks around it.
 
     Raises:
         Malformed: it is none, or more than one.
     """
     try:
-        return json.loads(message.decode("ascii"), parse_constant=_no_constant)
+        text = message.decode("ascii")
+        tree, end = _JSON.raw_decode(text)
     except (ValueError, RecursionError) as error:  # JSONDecodeError, UnicodeDecodeError; too many digits; too deep
         raise Malformed(type(error).__name__) from error
-
-
-def _least_bytes(kind: type, value: Any) -> int:
-    """Bytes that a value takes beside one for itself, at least; those of what is in a container are its own."""
-    if kind is str:
-        try:
-            return len(value.encode())
-        except UnicodeEncodeError as error:
-            raise NotData("str with surrogates") from error
-    if kind is bytes:
-        return 2 * len(value)
-    return value.bit_length() // 4 if kind is int else 0
+    if end != len(text):
+        raise Malformed("more than one JSON text")
+    return tree
 
 
 def _list(tree: Any) -> list[Any]:
@@ -163,7 +203,3 @@ def _scalar(tag: str, text: Any) -> Any:
     if tag == "float" and text in _SPECIAL_FLOATS:
         return _SPECIAL_FLOATS[text]
     raise Malformed("an unknown tag")
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)

@@ -1,13 +1,19 @@
 """Programs run on this machine, each in a process of its own."""
 
 import os
+import re
 import threading
-from collections import deque
+from collections import defaultdict, deque
 
 from verl_rzero.executor.limits import Limits
-from verl_rzero.executor.process import Gone, Isolation, Zygote
+from verl_rzero.executor.process import Gone, Isolation, Kind, Zygote
 from verl_rzero.executor.result import Failure, Result
-from verl_rzero.executor.runner import WORLDS, Request, Runner
+from verl_rzero.executor.runner import Request, Runner
+from verl_rzero.executor.zygote import RARE
+
+_NAMES = (name.rpartition(".")[2].strip("_") for name in RARE.split())
+_RARE = re.compile(rf"\b_?(?:{'|'.join(_NAMES)})\b")
+"""What stands in a program that imports one of these modules, also where Python does it on the way (time.strptime)."""
 
 
 class Executor(Runner):
@@ -27,10 +33,10 @@ class Executor(Runner):
         self._lock = threading.Lock()
         self._closed = False
         self._zygotes: list[Zygote] = []
-        self._idle: tuple[deque[Zygote], ...] = tuple(deque() for _ in WORLDS)
-        first = self._started(0)
+        self._idle: dict[Kind, deque[Zygote]] = defaultdict(deque)
+        first = self._started(Kind(0, False))
         self.walls = first.walls
-        self._idle[0].append(first)
+        self._idle[Kind(0, False)].append(first)
 
     def ask(self, world: int, request: Request) -> Result:
         """As `Runner`. A process that ended while it was idle, or with the program, is replaced.
@@ -38,13 +44,14 @@ class Executor(Runner):
         Raises:
             RuntimeError: the new one ended too, which no program can do behind walls.
         """
+        kind = Kind(world, bool(_RARE.search(request.program)))
         try:
-            return self._asked(self._taken(world), world, request)
+            return self._asked(self._taken(kind), kind, request)
         except Gone:
             if self._closed:
                 return Result(failure=Failure.KILLED, detail="with the Executor")
         try:
-            return self._asked(self._started(world), world, request)
+            return self._asked(self._started(kind), kind, request)
         except Gone as error:
             if self._closed or self.isolation == "process":
                 return Result(failure=Failure.KILLED, detail="with the process that it was forked from")
@@ -64,7 +71,7 @@ class Executor(Runner):
         for zygote in zygotes:
             zygote.kill()
 
-    def _asked(self, zygote: Zygote, world: int, request: Request) -> Result:
+    def _asked(self, zygote: Zygote, kind: Kind, request: Request) -> Result:
         try:
             answer = zygote.ask(request)
         except BaseException:
@@ -73,18 +80,18 @@ class Executor(Runner):
                     self._zygotes.remove(zygote)
             zygote.kill()
             raise
-        self._idle[world].append(zygote)
+        self._idle[kind].append(zygote)
         return answer
 
-    def _taken(self, world: int) -> Zygote:
-        """An idle zygote or a new one: there are as many of a world as threads asked it at the same time."""
+    def _taken(self, kind: Kind) -> Zygote:
+        """An idle zygote or a new one: there are as many of a kind as threads asked it at the same time."""
         try:
-            return self._idle[world].pop()
+            return self._idle[kind].pop()
         except IndexError:
-            return self._started(world)
+            return self._started(kind)
 
-    def _started(self, world: int) -> Zygote:
-        zygote = Zygote(self.limits, self.isolation, world)
+    def _started(self, kind: Kind) -> Zygote:
+        zygote = Zygote(self.limits, self.isolation, kind)
         with self._lock:
             if not self._closed:
                 self._zygotes.append(zygote)

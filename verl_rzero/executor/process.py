@@ -10,13 +10,13 @@ import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, NamedTuple
 
-from verl_rzero.executor import border, result
+from verl_rzero.executor import result
 from verl_rzero.executor.limits import Limits
 from verl_rzero.executor.result import Failure, Result
 from verl_rzero.executor.runner import WORLDS, Request
-from verl_rzero.executor.zygote import ENDED, OUT_OF_TIME, REPLY, SIZE
+from verl_rzero.executor.zygote import COMMON, ENDED, OUT_OF_TIME, RARE, REPLY, SIZE
 
 Isolation = Literal["full", "process"]
 """full: all promises, by the kernel. process: a process, its limits and its end; files, network and other processes are
@@ -35,24 +35,33 @@ class Gone(Exception):
     """The zygote ended, or doesn't answer; the message is what it said."""
 
 
+class Kind(NamedTuple):
+    """Of a zygote: which of the `WORLDS` it is in, and whether it holds the modules that few programs name."""
+
+    world: int
+    rare: bool
+
+
 class Zygote:
-    """One zygote of one world. Made ready on construction; used by one thread at a time.
+    """One zygote of one kind. Made ready on construction; used by one thread at a time.
 
     Raises:
         IsolationError: the kernel doesn't do what `isolation` promises.
         RuntimeError: it did not start.
     """
 
-    def __init__(self, limits: Limits, isolation: Isolation, world: int) -> None:
+    def __init__(self, limits: Limits, isolation: Isolation, kind: Kind) -> None:
         self._answer_s = limits.wall_s + _GRACE_S
+        modules = f"{COMMON} {RARE}" if kind.rare else COMMON
+        settings = json.dumps({**asdict(limits), "isolation": isolation, "modules": modules})
         self._process = subprocess.Popen(
-            [sys.executable, "-S", "-s", "-P", "-B", _ZYGOTE, json.dumps({**asdict(limits), "isolation": isolation})],
+            [sys.executable, "-S", "-s", "-P", "-B", _ZYGOTE, settings],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
             cwd="/",
-            env=WORLDS[world],
+            env=WORLDS[kind.world],
             start_new_session=True,  # Ctrl-C is the parent's to handle
         )
         os.set_blocking(self._pipe(0), False)
@@ -68,11 +77,11 @@ class Zygote:
         Raises:
             Gone: the zygote is to be replaced.
         """
-        data = border.dumps(request)
+        data = request.data()
         deadline = time.monotonic() + self._answer_s
         self._write(SIZE.pack(len(data)) + data, deadline)
         status, end, cpu_us, size = REPLY.unpack(self._read(REPLY.size, deadline))
-        return _judged(status, end, cpu_us / 1e6, self._read(size, deadline), len(request["cases"]))
+        return _judged(status, end, cpu_us / 1e6, self._read(size, deadline), len(request.cases))
 
     def stop(self) -> None:
         """End the process, from any thread; one that waits for its answer comes to `Gone`."""

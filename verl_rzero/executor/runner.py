@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 from verl_rzero.executor import border, literals, values
 from verl_rzero.executor.limits import Limits
@@ -18,8 +18,8 @@ WORLDS = ({"PYTHONHASHSEED": "1", "TZ": "AAA24"}, {"PYTHONHASHSEED": "2", "TZ": 
 date in local time (it differs by two days) comes out differently."""
 
 Inputs = str | tuple[str, ...]
-Request = dict[str, Any]
-"""{"program": text, "cases": [[tree, ...], ...]}: the arguments of each case as `border.tree_of` makes them."""
+_MOST = 1 << 30
+"""Bytes of a request's parts: those are limited by their characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,18 @@ class Task:
     @property
     def cases(self) -> tuple[str, ...]:
         return (self.inputs,) if isinstance(self.inputs, str) else self.inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A program, and each case's arguments as `border.encode` writes them."""
+
+    program: str
+    cases: tuple[bytes, ...]
+
+    def data(self) -> bytes:
+        """As JSON: what `program.message` takes."""
+        return b'{"program":%s,"cases":[%s]}' % (border.encode(self.program, _MOST), b",".join(self.cases))
 
 
 class Runner(ABC):
@@ -91,20 +103,29 @@ class Runner(ABC):
         self.close()
 
     def _result(self, task: Task) -> Result:
-        if len(task.program) > MAX_PROGRAM_CHARS:
-            return Result(failure=Failure.SYNTAX, detail=f"longer than {MAX_PROGRAM_CHARS} characters")
-        try:
-            cases = [
-                [border.tree_of(each, 4 * literals.MAX_CHARS) for each in literals.arguments(text)]
-                for text in task.cases
-            ]
-        except (literals.NotLiterals, border.NotData, border.TooLarge) as error:
-            return Result(failure=Failure.INPUTS, detail=str(error))
-        result = self.ask(0, {"program": task.program, "cases": cases})
+        request = _request(task)
+        if isinstance(request, Result):
+            return request
+        result = self.ask(0, request)
         if task.twice and result.ok:
-            again = self.ask(1, {"program": task.program, "cases": cases[::-1]})
+            again = self.ask(1, replace(request, cases=request.cases[::-1]))
             result = _agreed(result, replace(again, value=again.value[::-1]) if again.ok else again)
         return replace(result, value=result.value[0]) if result.ok and isinstance(task.inputs, str) else result
+
+
+def _request(task: Task) -> Request | Result:
+    """What is asked for a task; or its failure, where nothing is to be run."""
+    if len(task.program) > MAX_PROGRAM_CHARS:
+        return Result(failure=Failure.SYNTAX, detail=f"longer than {MAX_PROGRAM_CHARS} characters")
+    try:
+        task.program.encode()
+    except UnicodeEncodeError:
+        return Result(failure=Failure.SYNTAX, detail="a lone surrogate")
+    try:
+        cases = [[border.encode(each, _MOST) for each in literals.arguments(text)] for text in task.cases]
+    except (literals.NotLiterals, border.NotData) as error:
+        return Result(failure=Failure.INPUTS, detail=str(error))
+    return Request(task.program, tuple(b"[%s]" % b",".join(case) for case in cases))
 
 
 def _agreed(first: Result, second: Result) -> Result:

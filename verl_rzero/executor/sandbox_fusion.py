@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from verl_rzero.executor import border, result
+from verl_rzero.executor import result
 from verl_rzero.executor.limits import Limits
 from verl_rzero.executor.result import Failure, Result
 from verl_rzero.executor.runner import WORLDS, Request, Runner
@@ -32,7 +32,7 @@ _MAX_ANSWER_BYTES = 1 << 25
 _SENT = ("border", "program", "remote")
 """The files whose texts are sent."""
 
-_FIRST = {"program": "def f(a):\n    return hash(a)", "cases": [["x"]]}
+_FIRST = Request("def f(a):\n    return hash(a)", (b'["x"]',))
 
 
 class ServerError(RuntimeError):
@@ -85,9 +85,9 @@ class SandboxFusion(Runner):
     def _asked(self, world: int, request: Request) -> tuple[Result, str]:
         """The result, and the end of what the process wrote to standard error before the program had it."""
         marker = secrets.token_hex(16)
-        stdin = border.dumps({**request, "marker": marker}).decode("ascii")
+        stdin = f"{marker}\n{request.data().decode('ascii')}"
         ran = self._served({"code": self._codes[world], "stdin": stdin})
-        return _judged(ran, marker, self.limits.result_bytes, len(request["cases"])), (ran.get("stderr") or "")[-500:]
+        return _judged(ran, marker, self.limits.result_bytes, len(request.cases)), (ran.get("stderr") or "")[-500:]
 
     def _served(self, body: dict[str, str]) -> dict[str, Any]:
         """`run_result` of the server's answer."""
@@ -141,7 +141,7 @@ def _run_result(answer: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise _Unserved(f"no JSON: {answer[:200]!r}") from error
     match said:
-        case {"status": "Success" | "Failed", "run_result": {"status": "Finished" | "TimeLimitExceeded"} as ran}:
+        case {"run_result": {"status": "Finished" | "TimeLimitExceeded"} as ran}:
             return {**ran}
     raise _Unserved(f"it says {answer[:500]!r}")
 

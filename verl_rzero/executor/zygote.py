@@ -32,17 +32,20 @@ ROOM = 1024
 
 CONFINED = b"+"
 
-MODULES = (
-    "__future__ abc array ast base64 binascii bisect calendar cmath collections collections.abc contextlib copy"
-    " dataclasses datetime decimal difflib enum fractions functools graphlib hashlib heapq inspect io itertools"
-    " json keyword math numbers operator os pickle pprint queue random re secrets statistics string struct sys"
-    " textwrap time types typing unicodedata uuid threading traceback warnings weakref zlib"
-    " _strptime encodings.ascii encodings.cp1252 encodings.hex_codec encodings.idna encodings.latin_1"
-    " encodings.punycode encodings.raw_unicode_escape encodings.rot_13 encodings.unicode_escape encodings.utf_16"
-    " encodings.utf_16_be"
-    " encodings.utf_16_le encodings.utf_32 encodings.utf_8_sig"
+COMMON = (
+    "__future__ abc bisect collections collections.abc contextlib copy enum functools heapq io itertools json keyword"
+    " math numbers operator os random re string struct sys textwrap time types typing unicodedata warnings weakref"
+    " encodings.ascii encodings.cp1252 encodings.hex_codec encodings.latin_1 encodings.raw_unicode_escape"
+    " encodings.rot_13 encodings.unicode_escape encodings.utf_16 encodings.utf_16_be encodings.utf_16_le"
+    " encodings.utf_32 encodings.utf_8_sig"
 )
 """What programs can import: a child sees no files. With them comes what they import; nothing is lent with it."""
+
+RARE = (
+    "array ast base64 binascii calendar cmath dataclasses datetime decimal difflib fractions graphlib hashlib inspect"
+    " pickle pprint queue secrets statistics uuid threading traceback zlib _strptime encodings.idna encodings.punycode"
+)
+"""What only those can that name one of these: a process that holds them takes a third longer to fork."""
 
 OURS = ("ctypes", "_ctypes", "select", "signal")
 """Imported here and not for programs; the kernel, not their absence, confines a program."""
@@ -52,7 +55,7 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     border, lockdown, program = (beside(name) for name in ("border", "lockdown", "program"))
     os.register_at_fork = lambda **_: None  # their hooks touch memory, which costs as much as the fork
-    for name in MODULES.split():
+    for name in settings["modules"].split():
         importlib.import_module(name)
     address_space = pages() * os.sysconf("SC_PAGE_SIZE") + settings["memory_mb"] * 2**20
     install: Callable[[], None] = lambda: None  # noqa: E731
@@ -82,7 +85,7 @@ def main() -> None:
         raise AssertionError
 
     scrub()
-    serve(child, settings["wall_s"], settings["result_bytes"])
+    serve(lockdown.fork, child, settings["wall_s"], settings["result_bytes"])
 
 
 def beside(name: str) -> types.ModuleType:
@@ -167,14 +170,14 @@ def prove(lockdown: types.ModuleType, install: Callable[[], None], cpu_s: float,
         raise lockdown.Refused(said.decode() or "a process under the filter did not come to its end")
 
 
-def serve(child: Callable[[int], NoReturn], wall_s: float, result_bytes: int) -> None:
+def serve(fork: Callable[[], int], child: Callable[[int], NoReturn], wall_s: float, result_bytes: int) -> None:
     """Fork a child for each request, until there are no more."""
     requests = select.poll()
     requests.register(0, select.POLLIN)
     buffer = memoryview(bytearray(len(CONFINED) + result_bytes + ROOM + 1))
     while any(event & select.POLLIN for _, event in requests.poll()):
         read_end, write_end = os.pipe()
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             try:
                 child(write_end)
