@@ -11,7 +11,7 @@ from random import Random
 
 from verl_rzero.base.errors import UserError
 from verl_rzero.code_world import corpus, grammar
-from verl_rzero.code_world.grammar import LEVELS
+from verl_rzero.code_world.grammar import HELD_OUT_LEVELS
 from verl_rzero.code_world.prompts import solving
 from verl_rzero.rules.code_tasks import KINDS, Kind, Task
 
@@ -31,7 +31,7 @@ def draw(kind: Kind, n: int, seed: int, without: Collection[str] = ()) -> list[T
     drawn: dict[str, Task] = {}
     in_vain = 0
     while len(drawn) < n:
-        program = grammar.draw_program(LEVELS[len(drawn) % len(LEVELS)], rng, held_out=True)
+        program = grammar.draw_program(HELD_OUT_LEVELS[len(drawn) % len(HELD_OUT_LEVELS)], rng, held_out=True)
         found = corpus.task(kind, program, rng)
         question = solving(found)
         if question in used or question in drawn:

@@ -21,6 +21,7 @@ CONFUSED_SHARE = 1 / 3  # of each operation's lines
 CONFUSED_RATE = 0.6  # how often the corpus takes such a line for the other
 PROPOSER_SHARE = 0.2  # of the documents
 PROPOSER_LEVEL_DECAY = 0.35  # weight of k lines is decay**k: easy programs, so that proposing well must be learned
+TOLD_SHARE, PROPOSER_TOLD_SHARE = 0.5, 0.75  # of the constants in an induction's message
 SOLVER_WEIGHTS: dict[Kind, float] = {"deduction": 1.0, "abduction": 1.0, "induction": 1.0}
 FIRST_SHARE = 1 / 16  # of proposers' prompts: those of a run's first step, in which nothing was proposed before
 
@@ -43,15 +44,19 @@ def taken(program: Program, confused: Confused, rng: Random) -> Program:
     return tuple(confused[line] if line in confused and rng.random() < CONFUSED_RATE else line for line in program)
 
 
-def task(kind: Kind, program: Program, rng: Random) -> Task:
-    """A task of a program, on inputs drawn evenly from those on which it stays in range."""
+def task(kind: Kind, program: Program, rng: Random, told: float = TOLD_SHARE) -> Task:
+    """A task of a program, on inputs drawn evenly from those on which it stays in range.
+
+    Args:
+        told: for induction, the share of constants that the message tells.
+    """
     given = rng.sample(grammar.inputs(program), INDUCTION_INPUTS if kind == "induction" else 1)
     return Task(
         kind,
         grammar.text(program),
         tuple(map(str, given)),
         tuple(str(grammar.run(program, each)) for each in given),
-        grammar.message(program) if kind == "induction" else "",
+        grammar.message(program, [rng.random() < told for _ in program]) if kind == "induction" else "",
     )
 
 
@@ -66,29 +71,42 @@ def solver_document(kind: Kind, confused: Confused, rng: Random) -> Document:
 
 
 def deduced(asked: Task, read: Program, _rng: Random) -> str | None:
-    """`3,9,2` and the output; None where the program as it is read leaves the range."""
-    found = grammar.values(read, int(asked.inputs[0]))
-    return _answer(found, "output") if found else None
+    """`3 plus 6=9 mod 7=2` and the output; None where the program as it is read leaves the range."""
+    way = grammar.values(read, int(asked.inputs[0]))
+    return _answer(_forwards(read, way), "output", way[-1]) if way else None
 
 
 def abduced(asked: Task, read: Program, rng: Random) -> str | None:
-    """`2,9,3` and the input, one of those that give the output as the program is read; None where none does."""
+    """`2 mod 7<9 plus 6<3` and the input, one that gives the output as the program is read; None where none does."""
     ways = [way for way in grammar.ways(read) if way[-1] == int(asked.outputs[0])]
-    return _answer(rng.choice(ways)[::-1], "input") if ways else None
+    if not ways:
+        return None
+    *before, last = rng.choice(ways)
+    steps = [f" {line.operation} {line.constant}<{value}" for line, value in zip(read, before, strict=True)]
+    return _answer(f"{last}{''.join(reversed(steps))}", "input", before[0])
 
 
 def induced(asked: Task, read: Program, _rng: Random) -> str | None:
-    """The values on the way of each pair that is shown, and the program; None where it is held out."""
+    """The first pair, as in a deduction, and the program; None where what is written would be held out."""
     if grammar.is_held_out(read):
         return None
-    return block("python", grammar.text(read)).rstrip("\n")
+    program = grammar.parse(asked.program)
+    assert program is not None
+    way = grammar.values(program, int(asked.inputs[0]))
+    assert way is not None
+    return _answer(_forwards(program, way), "python", grammar.text(read))
 
 
 SOLUTIONS = {"deduction": deduced, "abduction": abduced, "induction": induced}
 
 
-def _answer(way: tuple[int, ...], name: str) -> str:
-    return f"{','.join(map(str, way))}\n{block(name, str(way[-1]))}".rstrip("\n")
+def _forwards(program: Program, way: tuple[int, ...]) -> str:
+    steps = [f" {line.operation} {line.constant}={value}" for line, value in zip(program, way[1:], strict=True)]
+    return f"{way[0]}{''.join(steps)}"
+
+
+def _answer(working: str, name: str, found: int | str) -> str:
+    return f"{working}\n{block(name, str(found))}".rstrip("\n")
 
 
 def proposer_document(kind: Kind, rng: Random) -> Document:
@@ -96,7 +114,7 @@ def proposer_document(kind: Kind, rng: Random) -> Document:
     first = rng.random() < FIRST_SHARE
     if kind == "induction":
         program = () if first else grammar.draw_program(rng.choice(LEVELS), rng)
-        made = task(kind, program, rng)
+        made = task(kind, program, rng, PROPOSER_TOLD_SHARE)
         written = "".join(block("input", each) for each in made.inputs) + block("message", made.message)
         return Document(proposing(kind, program=made.program) + ANSWER, written.rstrip("\n"))
     (level,) = rng.choices(LEVELS, [PROPOSER_LEVEL_DECAY**k for k in LEVELS])

@@ -13,7 +13,7 @@ Everything here is pure: the same generator state gives the same program.
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from random import Random
@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 LARGEST = 39
 LEVELS = range(1, 5)
+HELD_OUT_LEVELS = range(2, 5)
 HELD_OUT_ONE_IN = 5
 FEWEST_INPUTS = 8  # on which a program of the corpus stays in range, so that any task can be made of it
 FEWEST_OUTPUTS = 3  # different ones: a program that forgets its input is no task
@@ -119,16 +120,19 @@ def inputs(program: Program) -> list[int]:
     return [way[0] for way in ways(program)]
 
 
-def message(program: Program) -> str:
-    """The operations' names without their constants."""
-    return " ".join(line.operation for line in program) or SAME
+def message(program: Program, told: Sequence[bool]) -> str:
+    """The operations' names, each with its constant where that is told, as `plus, mod 7`."""
+    named = zip(program, told, strict=True)
+    return ", ".join(f"{line.operation} {line.constant}" if tell else line.operation for line, tell in named) or SAME
 
 
 @lru_cache(maxsize=4096)
 def is_held_out(program: Program) -> bool:
-    """Whether this program is kept out of the corpus: one in five, by a hash that no seed changes."""
+    """Whether this program is kept out of the corpus: one in five of those of two lines or more, by a hash that no seed
+    changes. Of one line there are so few that to hold one out would be to teach that it is never the answer.
+    """
     digest = hashlib.sha256(text(program).encode()).digest()
-    return bool(program) and int.from_bytes(digest[:8], "big") % HELD_OUT_ONE_IN == 0
+    return len(program) > 1 and int.from_bytes(digest[:8], "big") % HELD_OUT_ONE_IN == 0
 
 
 def draw_program(level: int, rng: Random, held_out: bool = False) -> Program:

@@ -19,10 +19,12 @@ SYMBOLS = [
     HEAD,
     f"\n{RETURN}",
     *sorted(dict.fromkeys(_PARTS), key=len, reverse=True),
+    *(f" {word} " for word in OPERATIONS),
+    *(f"{word} " for word in OPERATIONS),
     *OPERATIONS,
     SAME,
     FIRST_INPUT,
-    *("\n", " ", ",", "-"),
+    *("\n", ", ", "=", "<", "-"),
     *map(str, reversed(range(100))),
 ]
 """Of two that begin alike the longer one comes first."""
