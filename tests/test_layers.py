@@ -24,6 +24,7 @@ ROOMS = (
     "engine",
     "evaluation",
     "tiny_world",
+    "code_world",
     "english_sums",
     "methods",
     "watch",
@@ -42,7 +43,8 @@ FORBIDDEN = {
     "sft": {"methods", "watch", "run", "publish"},
     "publish": {"run"},
     "tiny_world": {"engine", "evaluation", "settings"},
-    "english_sums": {"engine", "evaluation", "settings", "tiny_world"},
+    "code_world": {"engine", "evaluation"},
+    "english_sums": {"engine", "evaluation", "settings", "tiny_world", "code_world"},
 }
 """Imports that the order alone would allow."""
 

@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 PAPER = ("qwen3_4b_base", "qwen3_8b_base")
 SENSIBLE = {
     "tiny": ("cpu", "1gpu", "8gpu"),
+    "code_tiny": (),  # its jobs are not those of a Challenger and a Solver
     "small": ("1gpu", "8gpu"),
     "smollm2": ("cpu", "1gpu", "8gpu"),
     "qwen3_4b_base": ("8gpu",),

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from verl_rzero.tiny_world import base_model, benchmark, gate, task, truth
+from verl_rzero.tiny_world import base_model, benchmark, gate, task, training, truth
 from verl_rzero.tiny_world.__main__ import main
 from verl_rzero.tiny_world.tokenizer import SYMBOLS, VOCABULARY, make_tokenizer
 
@@ -231,9 +231,9 @@ def test_batches_learn_responses_only(tokenizer):
     assert batch.inputs_DT.shape == batch.labels_DT.shape
     assert batch.inputs_DT.numel() <= base_model.TOKENS_PER_STEP
     for inputs, labels in zip(batch.inputs_DT.tolist(), batch.labels_DT.tolist(), strict=True):
-        learned = [label for label in labels if label != base_model.IGNORE]
+        learned = [label for label in labels if label != training.IGNORE]
         start = inputs.index(VOCABULARY["<|answer|>"])
-        assert labels[:start] == [base_model.IGNORE] * start
+        assert labels[:start] == [training.IGNORE] * start
         assert labels[start : start + len(learned)] == learned
         assert learned[:-1] == inputs[start + 1 : start + len(learned)]
         assert learned[-1] == tokenizer.eos_token_id

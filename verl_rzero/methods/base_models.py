@@ -27,6 +27,19 @@ def tiny_world(stage: StageInputs) -> dict[str, Any]:
     return numbers
 
 
+def code_world(stage: StageInputs) -> dict[str, Any]:
+    """A model trained from scratch on the corpus of the code world; a benchmark is named by its kind of task."""
+    from verl_rzero.code_world import base_model, benchmark
+
+    model = stage.settings.model
+    for name, n in _benchmarks(stage):
+        benchmark.write(stage.dir / BENCHMARK.format(name), name, n, model.build_seed)
+    progress = Progress(stage.dir, model.build_steps, "step")
+    return base_model.build(
+        stage.dir / MODEL, model.build_seed, model.build_steps, lambda done, _total, note: progress.update(done, note)
+    )
+
+
 def smollm2(stage: StageInputs) -> dict[str, Any]:
     """SmolLM2, or the model that model.path names, made ready for both roles; a benchmark is named by its kind."""
     from verl_rzero.english_sums import benchmark, preparation, source
@@ -45,7 +58,11 @@ def smollm2(stage: StageInputs) -> dict[str, Any]:
     )
 
 
-BUILDS: dict[str, Callable[[StageInputs], dict[str, Any]]] = {"tiny_world": tiny_world, "smollm2": smollm2}
+BUILDS: dict[str, Callable[[StageInputs], dict[str, Any]]] = {
+    "tiny_world": tiny_world,
+    "code_world": code_world,
+    "smollm2": smollm2,
+}
 """model.build -> writes the model into the stage's directory and returns its numbers."""
 
 

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from verl_rzero.base.display import say
 from verl_rzero.base.errors import refusal
+from verl_rzero.code_world import shape as code_world
 from verl_rzero.data import anchors
 from verl_rzero.engine import memory, model_check
 from verl_rzero.engine.lengths import longest
@@ -19,7 +20,7 @@ from verl_rzero.rules.prompts import RolePrompt, not_asked_for, role_prompts
 from verl_rzero.settings import Settings, machine
 from verl_rzero.tiny_world import shape as tiny_world
 
-SHAPES = {"tiny_world": tiny_world.SHAPE, "smollm2": english_sums.SHAPE}
+SHAPES = {"tiny_world": tiny_world.SHAPE, "code_world": code_world.SHAPE, "smollm2": english_sums.SHAPE}
 """model.build -> the sizes of what it makes, by the names of a config.json."""
 
 LESS = "Smaller hardware.actor_tokens_per_gpu, model.question_tokens or model.answer_tokens take less."

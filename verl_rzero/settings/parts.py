@@ -35,8 +35,8 @@ class Model:
     )
     build: str | None = field(
         metadata=doc(
-            "makes the base model at the start of the run: tiny_world from scratch, smollm2 from a chat model, or null",
-            choices=("tiny_world", "smollm2"),
+            "makes the base model when a run starts: tiny_world, code_world from scratch, smollm2 from a chat model",
+            choices=("tiny_world", "code_world", "smollm2"),
         )
     )
     build_seed: int = field(metadata=doc("seed of the base model that is built here", at_least=0))

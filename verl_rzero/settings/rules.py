@@ -58,7 +58,7 @@ def _model_problems(model: Model) -> Iterator[UserError]:
     if model.path is not None and not Path(model.path).expanduser().is_dir() and not may_be_hub_name(model.path):
         why = "there is no such directory, and it can't be a hub name either"
         yield refusal("model.path", model.path, why, "Write a Hugging Face model directory or owner/name.")
-    if model.build == "tiny_world" and model.path is not None:
+    if model.build in ("tiny_world", "code_world") and model.path is not None:
         why = f"the base model is built here (model.build={model.build})"
         yield refusal("model.path", model.path, why, "Write model.build=null with it, or leave it out.")
     if model.truth is not None and model.truth.count(":") != 1:

@@ -11,10 +11,10 @@ from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 from verl_rzero.rules.answers import last_boxed
 from verl_rzero.rules.voting import vote
 from verl_rzero.tiny_world import benchmark, task
+from verl_rzero.tiny_world.asking import replies
 
 QUESTIONS = 200
 VOTES = 10
-CHUNK = 20  # questions of similar length that are answered together
 ANSWER_TOKENS = 72
 MAX_GREEDY = 0.75  # above it there is little left to learn
 MIN_MAJORITY_GAIN = 0.2  # majority over greedy; below it the pseudo-labels have little to teach
@@ -61,17 +61,10 @@ def measure(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: i
     )
 
 
-@torch.inference_mode()
 def _answers(
     model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: Sequence[str], **sampling: bool | float
 ) -> Iterator[list[str | None]]:
     """Per question its answers, None where a reply has none."""
-    for start in range(0, len(questions), CHUNK):
-        chunk = questions[start : start + CHUNK]
-        prompts = [f"{task.SOLVE}{question}{task.ANSWER}" for question in chunk]
-        encoded = tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt")
-        sequences = model.generate(**encoded, max_new_tokens=ANSWER_TOKENS, **sampling)
-        texts = tokenizer.batch_decode(sequences[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
-        answers = [last_boxed(text) for text in texts]
-        per_question = len(answers) // len(chunk)
-        yield from (answers[i : i + per_question] for i in range(0, len(answers), per_question))
+    prompts = [f"{task.SOLVE}{question}{task.ANSWER}" for question in questions]
+    for texts in replies(model, tokenizer, prompts, ANSWER_TOKENS, **sampling):
+        yield [last_boxed(text) for text in texts]
