@@ -47,7 +47,7 @@ def draw(kind: Kind, n: int, seed: int, without: Collection[str] = ()) -> list[T
 
 
 def write(path: Path | str, name: str, n: int, seed: int, without: Collection[str] = ()) -> list[str]:
-    """Writes a parquet file with the columns question (the whole user turn), answer, kind and level.
+    """Writes a parquet file with the columns question (the whole user turn), answer, grader, kind and level.
 
     answer is a JSON object with the kind, program, inputs and outputs of the task: all that a reply can be judged by.
 
@@ -69,6 +69,7 @@ def write(path: Path | str, name: str, n: int, seed: int, without: Collection[st
     columns = {
         "question": questions,
         "answer": [_answer(task) for task in tasks],
+        "grader": ["program"] * len(tasks),
         "kind": [task.kind for task in tasks],
         "level": [level(task) for task in tasks],
     }

@@ -14,7 +14,7 @@ from random import Random
 from verl_rzero.code_world import grammar
 from verl_rzero.code_world.grammar import LEVELS, OPERATIONS, Line, Program
 from verl_rzero.code_world.prompts import INDUCTION_INPUTS, REFERENCES, proposing, solving
-from verl_rzero.rules.code_tasks import FIRST_INPUT, FIRST_PROGRAM, KINDS, Kind, Task, block
+from verl_rzero.rules.code_tasks import KINDS, Kind, Task, block, identity
 from verl_rzero.tiny_world.task import ANSWER, Document
 
 CONFUSED_SHARE = 1 / 3  # of each operation's lines
@@ -124,7 +124,7 @@ def proposer_document(kind: Kind, rng: Random) -> Document:
     return Document(proposing(kind, shown) + ANSWER, written.rstrip("\n"))
 
 
-FIRST = Task("deduction", FIRST_PROGRAM, (FIRST_INPUT,), (FIRST_INPUT,))
+FIRST = identity("deduction", 1)
 """What a proposer is shown before anything was proposed."""
 
 

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerFast
 
 from verl_rzero.code_world.grammar import HEAD, OPERATIONS, RETURN, SAME
 from verl_rzero.code_world.prompts import ABDUCTION, DEDUCTION, INDUCTION, PROPOSE, SOLVE
-from verl_rzero.rules.code_tasks import FIRST_INPUT
+from verl_rzero.rules.code_tasks import identity
 from verl_rzero.tiny_world.task import ANSWER
 from verl_rzero.tiny_world.tokenizer import tokenizer_of
 
@@ -23,7 +23,7 @@ SYMBOLS = [
     *(f"{word} " for word in OPERATIONS),
     *OPERATIONS,
     SAME,
-    FIRST_INPUT,
+    identity("deduction", 1).inputs[0],
     *("\n", ", ", "=", "<", "-"),
     *map(str, reversed(range(100))),
 ]

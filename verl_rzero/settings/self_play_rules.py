@@ -6,7 +6,7 @@ from verl_rzero.base.errors import UserError, refusal
 from verl_rzero.settings.run_settings import Settings
 
 PLACES = {
-    "propose_induction": ("program", "count"),
+    "propose_induction": ("program",),
     "solve_deduction": ("program", "input"),
     "solve_abduction": ("program", "output"),
     "solve_induction": ("pairs", "message"),
