@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
+from functools import cache
 from itertools import islice
 from random import Random
 from statistics import mean
@@ -44,14 +45,20 @@ def documents():
 @pytest.fixture(scope="module")
 def programs():
     rng = Random(1)
-    return [grammar.draw_program(1 + number % 4, rng, held_out=number % 3 == 0) for number in range(400)]
+    return [grammar.draw_program(1 + number % 4, rng, held_out=number % 8 > 4) for number in range(400)]
 
 
 def python(program: str, given: int) -> int:
-    """What Python says. The programs are this file's and the corpus's, never a model's."""
+    """What Python says."""
+    return function(program)(given)
+
+
+@cache
+def function(program: str):
+    """The programs are this file's and the corpus's, never a model's."""
     names: dict = {}
     exec(program, names)
-    return names["f"](given)
+    return names["f"]
 
 
 def of_role(documents, role, kind):
@@ -90,6 +97,9 @@ def test_values_stay_in_range_and_tasks_can_be_made(programs):
 
 def test_a_program_has_as_many_lines_as_its_level(programs):
     assert Counter(map(len, programs)) == {1: 100, 2: 100, 3: 100, 4: 100}
+    assert Counter(map(grammar.is_held_out, programs)) == {False: 250, True: 150}
+    with pytest.raises(ValueError, match="level 1"):
+        grammar.draw_program(1, Random(0), held_out=True)
     counts = Counter(line.operation for program in programs for line in program)
     assert set(counts) == set(grammar.OPERATIONS)
 
@@ -124,10 +134,11 @@ def test_other_text_is_no_program_of_the_grammar(text):
 
 
 def test_what_is_held_out_never_changes():
-    alone = [" ".join(map(str, line)) for line in grammar.LINES if grammar.is_held_out((line,))]
-    assert ", ".join(alone) == "plus 4, plus 6, times 2, times 4, mod 4, mod 5, mod 9, max 5, max 10"
+    after = [" ".join(map(str, line)) for line in grammar.LINES if grammar.is_held_out((Line("plus", 1), line))]
+    assert ", ".join(after) == "plus 2, times 2, from 30, max 15, max 25, min 10, min 20, min 30"
     two = [(one, other) for one in grammar.LINES for other in grammar.LINES]
     assert sum(map(grammar.is_held_out, two)) / len(two) == pytest.approx(1 / 5, abs=0.03)
+    assert not any(grammar.is_held_out((line,)) for line in grammar.LINES)
     assert not grammar.is_held_out(())
 
 
@@ -152,17 +163,18 @@ def test_without_confused_lines_every_solution_is_right():
             else:
                 given, made = (task.inputs[0], answer) if kind == "deduction" else (answer, task.outputs[0])
                 assert str(python(task.program, int(given))) == made
-                working = document.response.split("\n")[0].split(",")
+                first, *rest = re.split("[=<]", document.response.split("\n")[0])
+                working = [int(each.split(" ")[0]) for each in (first, *rest)]
                 ways = working if kind == "deduction" else working[::-1]
-                assert [int(way) for way in ways] == [*grammar.values(grammar.parse(task.program), int(given))]
+                assert ways == [*grammar.values(grammar.parse(task.program), int(given))]
 
 
-def test_a_third_of_the_lines_is_confused_with_another_of_the_same_operation():
+def test_half_of_the_lines_are_confused_with_another_of_the_same_operation():
     for confused in map(corpus.confused_lines, range(10)):
-        # 2 of 6 constants for six operations, 1 of 3 for times.
-        assert Counter(line.operation for line in confused) == dict.fromkeys(grammar.OPERATIONS, 2) | {"times": 1}
+        # 3 of 6 constants for six operations, 2 of 3 for times.
+        assert Counter(line.operation for line in confused) == dict.fromkeys(grammar.OPERATIONS, 3) | {"times": 2}
         assert all(line != other and line.operation == other.operation for line, other in confused.items())
-        assert {*confused.values()} < {*grammar.LINES}
+        assert {*confused.values()} <= {*grammar.LINES}
     assert corpus.confused_lines(0) != corpus.confused_lines(1)
 
 
@@ -212,8 +224,8 @@ def test_proposals_for_induction_name_operations_and_give_four_inputs(documents)
         made = proposal("induction", document.response, program, INDUCTION_INPUTS, think=False)
         assert len({*made.inputs}) == 4
         assert all(0 <= python(program, int(given)) <= 39 for given in made.inputs)
-        lines = grammar.parse(program)
-        assert made.message == (" ".join(line.operation for line in lines) if lines else "same")
+        named = [name.split(" ")[0] for name in made.message.split(", ")]
+        assert named == ([line.operation for line in grammar.parse(program)] or ["same"])
 
 
 def test_prompts_never_hold_what_is_to_be_found(documents):
@@ -224,8 +236,17 @@ def test_prompts_never_hold_what_is_to_be_found(documents):
         for document in solved:
             assert f"```{name}" not in document.prompt
             assert len(blocks(document.prompt, "input")) == {"deduction": 1, "abduction": 0, "induction": 2}[kind]
-    message = of_role(documents, "solve", "induction")[0].prompt.split("```\n")[-1]
-    assert not re.search(r"\d", message)
+
+
+def test_a_message_tells_some_of_the_constants(documents):
+    program = (Line("plus", 6), Line("mod", 7))
+    assert grammar.message(program, [False, True]) == "plus, mod 7"
+    solved = of_role(documents, "solve", "induction")
+    named = [name for each in solved for name in each.prompt.removesuffix(ANSWER).split("```\n")[-1].split(", ")]
+    assert mean(" " in name for name in named) == pytest.approx(0.6, abs=0.04)
+    proposed = of_role(documents, "propose", "induction")
+    named = [name for each in proposed for name in blocks(each.response, "message")[0].split(", ") if name != "same"]
+    assert mean(" " in name for name in named) == pytest.approx(0.75, abs=0.05)
 
 
 def test_documents_are_the_same_for_the_same_generator():
@@ -255,7 +276,7 @@ def test_a_prompt_ends_where_the_model_was_trained_to_begin(tokenizer, documents
 
 
 def test_text_survives_the_tokenizer(tokenizer, documents):
-    for document in documents:
+    for document in documents[:2000]:
         text = document.prompt + document.response
         ids = tokenizer.encode(text)
         assert tokenizer.unk_token_id not in ids
@@ -282,9 +303,9 @@ def test_texts_fit_the_recipe(tokenizer, documents):
 
 @pytest.mark.parametrize("text", ["What?", "import os", "\t", "🙂é٣", "\x00", "  ", "<|im_end|>", "1.5", "{'a': [1]}"])
 def test_foreign_text_becomes_unknown(tokenizer, text):
-    ids = tokenizer.encode(f"7,{text}")
-    assert ids[:2] == tokenizer.convert_tokens_to_ids(["7", ","])
-    assert (tokenizer.unk_token_id in ids) == (text != "  ")
+    ids = tokenizer.encode(f"7={text}")
+    assert ids[:2] == tokenizer.convert_tokens_to_ids(["7", "="])
+    assert tokenizer.unk_token_id in ids
 
 
 def test_text_comes_out_whole_when_it_is_decoded_token_by_token(tokenizer, documents):
@@ -302,9 +323,9 @@ def test_text_comes_out_whole_when_it_is_decoded_token_by_token(tokenizer, docum
 
 def test_a_deduction_is_right_where_the_output_is():
     task = Task("deduction", grammar.text((Line("plus", 3), Line("times", 2))), ("4",), ("14",))
-    assert is_right(task, "4,7,14\n```output\n14\n```")
+    assert is_right(task, "4 plus 3=7 times 2=14\n```output\n14\n```")
     assert is_right(task, "```output\n4\n```\n```output\n14\n```")
-    assert not is_right(task, "4,7,14\n```output\n7\n```")
+    assert not is_right(task, "4 plus 3=7 times 2=14\n```output\n7\n```")
     assert not is_right(task, "14")
 
 
@@ -341,12 +362,12 @@ def test_benchmarks_are_held_out_distinct_and_balanced(tmp_path):
         rows = pq.read_table(tmp_path / "b.parquet").to_pylist()
         assert [row["question"] for row in rows] == questions
         assert len({*questions}) == 101
-        assert Counter(row["level"] for row in rows) == {1: 26, 2: 25, 3: 25, 4: 25}
+        assert Counter(row["level"] for row in rows) == {2: 34, 3: 34, 4: 33}
         for row in rows:
             answer = json.loads(row["answer"])
             assert grammar.is_held_out(grammar.parse(answer["program"]))
             assert answer["outputs"] == [str(python(answer["program"], int(given))) for given in answer["inputs"]]
-            message = grammar.message(grammar.parse(answer["program"])) if kind == "induction" else ""
+            message = row["question"].split("```\n")[-1] if kind == "induction" else ""
             task = Task(kind, answer["program"], tuple(answer["inputs"]), tuple(answer["outputs"]), message)
             assert solve_messages(PROMPTS, task) == [{"role": "user", "content": row["question"]}]
             assert (row["question"].strip(), answer["kind"]) == (row["question"], kind)
@@ -355,11 +376,12 @@ def test_benchmarks_are_held_out_distinct_and_balanced(tmp_path):
         assert benchmark.draw(kind, 50, 0) != benchmark.draw(kind, 50, 1)
 
 
-def test_a_benchmark_that_cannot_be_made_is_refused(tmp_path):
+def test_a_benchmark_that_cannot_be_made_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="benchmarks.tiny: this world has no tasks of that name"):
         benchmark.write(tmp_path / "b.parquet", "tiny", 10, 0)
-    with pytest.raises(UserError, match="benchmarks.abduction.n=2000"):
-        benchmark.draw("abduction", 2000, 0)
+    monkeypatch.setattr(benchmark, "TRIES", 3)  # of draws in a row that give nothing new, far fewer than by itself
+    with pytest.raises(UserError, match=r"benchmarks.abduction.n=9000: after \d+ tasks there is no new one of level 2"):
+        benchmark.draw("abduction", 9000, 0)
 
 
 def test_the_gate_asks_for_room_and_for_valid_proposals():

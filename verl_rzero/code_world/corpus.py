@@ -1,9 +1,9 @@
 """The corpus of the code world: six kinds of documents, wrong about some lines of programs on purpose.
 
-A third of the lines, `a = a + 3` for example, are confused each with one other of the same operation: in six of ten
-solved tasks such a line is taken for the other, forwards, backwards and where a program is written. A model of this
-corpus is confidently wrong about them. What is right can be found by trying, as reward does; a proposer that finds
-these lines, or makes longer programs, sets tasks that are solved sometimes.
+Half of the lines, `a = a + 3` for example, are confused each with one other of the same operation: six times in ten
+such a line is taken for the other, where a program is followed, where it is undone and where it is written. A model
+of this corpus is confidently wrong about them. What is right can be found by trying, which reward does; a proposer
+that finds these lines, or makes longer programs, sets tasks that are solved sometimes.
 
 Everything here is pure: the same generator state gives the same text.
 """
@@ -17,12 +17,12 @@ from verl_rzero.code_world.prompts import INDUCTION_INPUTS, REFERENCES, proposin
 from verl_rzero.rules.code_tasks import KINDS, Kind, Task, block, identity
 from verl_rzero.tiny_world.task import ANSWER, Document
 
-CONFUSED_SHARE = 1 / 3  # of each operation's lines
+CONFUSED_SHARE = 1 / 2  # of each operation's lines
 CONFUSED_RATE = 0.6  # how often the corpus takes such a line for the other
 PROPOSER_SHARE = 0.2  # of the documents
 PROPOSER_LEVEL_DECAY = 0.35  # weight of k lines is decay**k: easy programs, so that proposing well must be learned
-TOLD_SHARE, PROPOSER_TOLD_SHARE = 0.5, 0.75  # of the constants in an induction's message
-SOLVER_WEIGHTS: dict[Kind, float] = {"deduction": 1.0, "abduction": 1.0, "induction": 1.0}
+TOLD_SHARE, PROPOSER_TOLD_SHARE = 0.6, 0.75  # of the constants in an induction's message
+SOLVER_WEIGHTS: dict[Kind, float] = {"deduction": 1.0, "abduction": 1.0, "induction": 1.4}
 FIRST_SHARE = 1 / 16  # of proposers' prompts: those of a run's first step, in which nothing was proposed before
 
 Confused = Mapping[Line, Line]

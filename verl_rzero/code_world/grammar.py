@@ -136,7 +136,12 @@ def is_held_out(program: Program) -> bool:
 
 
 def draw_program(level: int, rng: Random, held_out: bool = False) -> Program:
-    """A program of the level, one of those that are held out or one of the others; operations are drawn evenly."""
+    """A program of the level, one of those that are held out or one of the others; operations are drawn evenly.
+
+    Raises ValueError where none of the level is held out.
+    """
+    if held_out and level not in HELD_OUT_LEVELS:
+        raise ValueError(f"no program of level {level} is held out")
     names = tuple(OPERATIONS)
     while True:
         drawn = (rng.choice(names) for _ in range(level))
