@@ -1,10 +1,11 @@
 """R-Zero and its controls: several seeds, each with a base model of its own that all its runs share.
 
-    python benchmarks/evidence.py <directory> [--model tiny|smollm2] [--seeds 0 1 2] [--at-once 1]
+    python benchmarks/evidence.py <directory> [--model tiny|smollm2|code_tiny] [--seeds 0 1 2] [--at-once 1]
                                   [--runs rzero base_challenger ttrl ...] [key=value ...]
 
 Runs what is not done yet, in the order of --runs, so it can be stopped and continued; then prints tables in Markdown.
-`rzero` comes first: its base models and benchmarks are the others'. --table prints the tables alone.
+A model's first run (rzero, zero) comes first: its base models and benchmarks are the others'. --table prints the
+tables alone.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import math
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,12 @@ from scipy.stats import t
 
 from verl_rzero.english_sums import benchmark as english_sums
 from verl_rzero.english_sums import grammar
+from verl_rzero.rules import code_tasks
 
 _TTRL = ["method=ttrl", "model=ttrl_tiny", "solver.steps=15", "solver.batch_size=64", "solver.minibatch_size=32"]
 """With as many Solver steps and rollouts as R-Zero's recipe for the tiny world."""
+
+_ZERO = ["method=absolute_zero", "model=code_tiny"]
 
 RUNS = {
     "tiny": {
@@ -46,8 +50,25 @@ RUNS = {
         "paper_band": ["model=smollm2", "band=[0.25,0.75]", "challenger.uncertainty=paper"],
         "ttrl": ["method=ttrl", "model=ttrl_smollm2"],
     },
+    "code_tiny": {
+        "zero": _ZERO,
+        "solver_only": [*_ZERO, "self_play.propose=false"],
+        "no_references": [*_ZERO, "self_play.references=0"],
+        "deduction": [*_ZERO, "self_play.kinds=[deduction]", "solver.batch_size=48", "solver.minibatch_size=48"],
+    },
 }
-"""Model -> run -> what it overrides: a few words each."""
+"""Model -> run -> what it overrides: a few words each. The first makes the base model."""
+
+_MAKERS = {next(iter(runs)) for runs in RUNS.values()}
+
+
+def maker(kinds: Collection[str]) -> str:
+    """Among kinds of runs the one that makes base models, and that the others are compared with."""
+    return next(kind for kind in kinds if kind in _MAKERS)
+
+
+KINDS = {"smollm2": grammar.KINDS, "code_tiny": code_tasks.KINDS}
+"""The benchmarks of a model that has several."""
 
 
 def given(base: Path, model: str, name: str, seed: int) -> list[str]:
@@ -56,11 +77,11 @@ def given(base: Path, model: str, name: str, seed: int) -> list[str]:
     TTRL's questions are drawn for it; on the tiny world it builds the base model again, with questions beside it.
     """
     ttrl = name.startswith("ttrl")
-    if name == "rzero" or (ttrl and model == "tiny"):
+    if name in _MAKERS or (ttrl and model == "tiny"):
         return [f"model.build_seed={seed}"]
     made = {path.stem.removeprefix("benchmark_"): path for path in sorted(base.glob("benchmark_*.parquet"))}
     if not made:
-        sys.exit(f"{base} has no base model: run rzero on seed {seed} first")
+        sys.exit(f"{base} has no base model: run {maker(RUNS[model])} on seed {seed} first")
     if ttrl:
         made["unlabelled"] = base / "unlabelled.parquet"
         english_sums.write(made["unlabelled"], english_sums.UNLABELLED, 192, seed)
@@ -70,7 +91,7 @@ def given(base: Path, model: str, name: str, seed: int) -> list[str]:
 
 def run(directory: Path, model: str, name: str, seed: int, overrides: list[str]) -> None:
     """One run to its end, from where it stands; its output goes to a log beside it."""
-    here, base = directory / f"{name}_{seed}", (directory / f"rzero_{seed}/base/model").resolve()
+    here, base = directory / f"{name}_{seed}", (directory / f"{maker(RUNS[model])}_{seed}/base/model").resolve()
     words = given(base, model, name, seed)
     command = [sys.executable, "-m", "verl_rzero.coevolve", f"run_dir={here}", f"seed={seed}", *words]
     with (directory / f"{name}_{seed}.log").open("a") as log:
@@ -101,7 +122,9 @@ def run_table(found: dict[str, dict[str, Any]]) -> str:
         rounds = [item for item in report["rounds"] if item["evaluation"]]
         kept = [item["curation"]["kept"] / item["votes"]["questions"] for item in rounds if item["votes"]]
         labels = [
-            item["votes"]["pseudo_label_accuracy"] if item["votes"] else item["solver"]["steps"][-1]["label_accuracy"]
+            item["votes"]["pseudo_label_accuracy"]
+            if item["votes"]
+            else item["solver"]["steps"][-1].get("label_accuracy", math.nan)
             for item in rounds
         ]
         seconds = sum(sum(part["seconds"].values()) for part in [report["base"], *rounds])
@@ -138,11 +161,12 @@ def benchmark_table(found: dict[str, dict[str, Any]], kinds: Sequence[str], benc
 
 
 def mean_table(found: dict[str, dict[str, Any]], kinds: Sequence[str]) -> str:
-    """A row a kind of run: means over its seeds after round 3, and the difference from R-Zero on the same seeds."""
+    """A row a kind of run: means over its seeds after round 3, and the difference from the first kind on the same seeds."""
     lines = [
-        "| run | seeds | greedy, round 3 | sampled, round 3 | greedy - R-Zero's | sampled - R-Zero's |",
+        "| run | seeds | greedy, round 3 | sampled, round 3 | greedy - the first's | sampled - the first's |",
         "|---|---|---|---|---|---|",
     ]
+    first = maker(kinds)
     for kind in kinds:
         seeds = [name.removeprefix(f"{kind}_") for name, report in found.items() if is_whole(name, report, kind)]
         if not seeds:
@@ -154,11 +178,11 @@ def mean_table(found: dict[str, dict[str, Any]], kinds: Sequence[str]) -> str:
         cells += [with_interval(values) for values in own.values()]
         for score, values in own.items():
             leads = [
-                value - scores(found[f"rzero_{seed}"], score)[3]
+                value - scores(found[f"{first}_{seed}"], score)[3]
                 for seed, value in zip(seeds, values, strict=True)
-                if f"rzero_{seed}" in found and len(scores(found[f"rzero_{seed}"], score)) > 3
+                if f"{first}_{seed}" in found and len(scores(found[f"{first}_{seed}"], score)) > 3
             ]
-            cells.append("-" if kind == "rzero" or not leads else with_interval(leads, sign="+"))
+            cells.append("-" if kind == first or not leads else with_interval(leads, sign="+"))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -187,14 +211,15 @@ def main() -> None:
         parser.error(f"--runs: {', '.join(sorted(unknown))}: not among {', '.join(RUNS[args.model])}")
     args.directory.mkdir(parents=True, exist_ok=True)
     if not args.table:
-        for kinds in (["rzero"], [kind for kind in runs if kind != "rzero"]):  # rzero makes the base models
+        first = maker(RUNS[args.model])
+        for kinds in ([first], [kind for kind in runs if kind != first]):
             to_do = [(kind, seed) for kind in kinds if kind in runs for seed in args.seeds]
             with ThreadPoolExecutor(args.at_once) as pool:
                 list(pool.map(lambda item: run(args.directory, args.model, *item, overrides), to_do))
     found = reports(args.directory)
     tables = [run_table(found), mean_table(found, list(RUNS[args.model]))]
-    if args.model == "smollm2":
-        tables.append(benchmark_table(found, list(RUNS["smollm2"]), grammar.KINDS))
+    if args.model in KINDS:
+        tables.append(benchmark_table(found, list(RUNS[args.model]), KINDS[args.model]))
     print(*tables, sep="\n\n")
 
 
