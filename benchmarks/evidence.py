@@ -161,7 +161,7 @@ def benchmark_table(found: dict[str, dict[str, Any]], kinds: Sequence[str], benc
 
 
 def mean_table(found: dict[str, dict[str, Any]], kinds: Sequence[str]) -> str:
-    """A row a kind of run: means over its seeds after round 3, and the difference from the first kind on the same seeds."""
+    """A row a kind of run: means over its seeds after round 3, and the difference from the first kind, seed by seed."""
     lines = [
         "| run | seeds | greedy, round 3 | sampled, round 3 | greedy - the first's | sampled - the first's |",
         "|---|---|---|---|---|---|",
