@@ -93,12 +93,13 @@ def bare(rows: list[tuple[str, str, Failure | None]], seconds: float) -> Iterabl
 
 
 def ours(
-    rows: list[tuple[str, str, Failure | None]], seconds: float, isolation: Isolation
+    rows: list[tuple[str, str, Failure | None]], seconds: float, isolation: Isolation, cases: int = 1
 ) -> Iterable[tuple[int, Failure | None]]:
     with Executor(Limits(cpu_s=seconds), isolation=isolation) as executor:
         list(executor.run_many([Task(*VALID[0], twice=True)] * 20))  # its processes have started
         begin.append(time.perf_counter())
-        for index, result in executor.run_many(Task(program, inputs, twice=True) for program, inputs, _ in rows):
+        tasks = (Task(program, (inputs,) * cases, twice=True) for program, inputs, _ in rows)
+        for index, result in executor.run_many(tasks):
             yield index, result.failure
 
 
@@ -123,6 +124,7 @@ def main() -> None:
     print(f"{len(rows)} programs, {words.endless} of them endless; {len(os.sched_getaffinity(0))} cores")
     measure(f"released way, {words.released_s:g} s", rows, lambda: released(rows, words.released_s))
     measure(f"ours, full, {words.ours_s:g} s", rows, lambda: ours(rows, words.ours_s, "full"))
+    measure(f"ours, full, {words.ours_s:g} s, 10 inputs each", rows, lambda: ours(rows, words.ours_s, "full", 10))
     measure(f"ours, process, {words.ours_s:g} s", rows, lambda: ours(rows, words.ours_s, "process"))
     measure(f"bare, {words.ours_s:g} s", rows, lambda: bare(rows, words.ours_s))
 

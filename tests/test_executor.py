@@ -166,6 +166,7 @@ FAILURES = {
     "an int that is more": ("class I(int): pass\ndef f(a):\n    return I(a)", "1", Failure.NOT_DATA, "I"),
     "a lone surrogate": ("def f(a):\n    return chr(0xd800)", "1", Failure.NOT_DATA, "str with surrogates"),
     "two NaN in a set": ("def f(a):\n    return {float('nan'), (float('nan'), 1)}", "1", Failure.NOT_DATA, "several NaN in sets or keys"),
+    "two NaN in keys": ("def f(a):\n    return {float('nan'): 1, (float('nan'),): 2}", "1", Failure.NOT_DATA, "several NaN in sets or keys"),
     "order of a set": ("def f(a):\n    return list(a)", "{'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'}", Failure.NONDETERMINISTIC, ""),
     "hash": ("def f(a):\n    return hash(a)", "'x'", Failure.NONDETERMINISTIC, ""),
     "address": ("def f(a):\n    return repr(object())", "1", Failure.NONDETERMINISTIC, ""),

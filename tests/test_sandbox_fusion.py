@@ -189,6 +189,25 @@ def test_what_was_not_served_is_sent_again(server, runner):
     assert len(server.posts) - before == 4
 
 
+@pytest.mark.parametrize("kept", [0, 40])
+def test_what_the_server_did_not_read_is_run_again(server, runner, monkeypatch, kept):
+    """Of a marker of 32 characters, a message and a marker; then of a program that ends itself without a result."""
+    cut = [kept, kept]
+    whole = executed
+
+    def executed_and_cut(file, body):
+        answer = whole(file, body)
+        answer["run_result"]["stdout"] = answer["run_result"]["stdout"][: cut.pop() if cut else None]
+        return answer
+
+    monkeypatch.setitem(globals(), "executed", executed_and_cut)
+    before = len(server.posts)
+    assert runner.run(ADD, "1, 2").value == 3
+    assert len(server.posts) - before == 3
+    ends = runner.run("import os\ndef f(a):\n    os._exit(0)", "1")
+    assert (ends.failure, len(server.posts) - before) == (Failure.KILLED, 6)
+
+
 @pytest.mark.parametrize("answer", UNSERVED)
 def test_a_server_that_does_not_serve_is_an_error(server, runner, answer):
     server.instead += [answer] * 4

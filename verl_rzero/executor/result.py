@@ -40,7 +40,10 @@ _MAX_DETAIL = 100
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`value` where `failure` is None. cpu_s: processor time of its process, or of both."""
+    """`value` where `failure` is None.
+
+    cpu_s: processor time of its process, or of both; 0 where a server ran it.
+    """
 
     value: Any = None
     failure: Failure | None = None

@@ -3,8 +3,9 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from typing import Self
 
 from verl_rzero.executor import border, literals, values
@@ -76,13 +77,20 @@ class Runner(ABC):
     def run_many(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Result]]:
         """Each task's index and result, as soon as it is there. Tasks are taken as they are needed."""
         waiting: dict[Future[Result], int] = {}
+        finished: SimpleQueue[Future[Result]] = SimpleQueue()
+
+        def most_waiting(most: int) -> Iterator[tuple[int, Result]]:
+            while len(waiting) > most:
+                future = finished.get()
+                yield waiting.pop(future), future.result()
+
         try:
             for index, task in enumerate(tasks):
-                waiting[self.submit(task)] = index
-                if len(waiting) >= 4 * self.workers:
-                    yield from _done(waiting)
-            while waiting:
-                yield from _done(waiting)
+                future = self.submit(task)
+                waiting[future] = index
+                future.add_done_callback(finished.put)
+                yield from most_waiting(4 * self.workers)
+            yield from most_waiting(0)
         finally:
             for future in waiting:
                 future.cancel()
@@ -136,8 +144,3 @@ def _agreed(first: Result, second: Result) -> Result:
     if not second.ok or not values.equal(first.value, second.value):
         return Result(failure=Failure.NONDETERMINISTIC, cpu_s=cpu_s)
     return Result(first.value, cpu_s=cpu_s)
-
-
-def _done(waiting: dict[Future[Result], int]) -> Iterator[tuple[int, Result]]:
-    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-        yield waiting.pop(future), future.result()

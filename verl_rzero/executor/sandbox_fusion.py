@@ -23,6 +23,11 @@ from verl_rzero.executor.zygote import ROOM
 RETRY_AFTER_S = (1.0, 3.0, 10.0)
 """A request that the server didn't serve is sent again after each of these, and then no more."""
 
+_READ_AGAIN = 2
+"""How often a program is run again that ended well without a result, or with half of one. Servers until July 2026 send
+what they have read when a process ends, which may be less than it wrote; but a program can also end itself so.
+"""
+
 _QUEUE_S = 120.0
 """How long a request may wait for its turn, beside its time."""
 
@@ -86,7 +91,10 @@ class SandboxFusion(Runner):
         """The result, and the end of what the process wrote to standard error before the program had it."""
         marker = secrets.token_hex(16)
         stdin = f"{marker}\n{request.data().decode('ascii')}"
-        ran = self._served({"code": self._codes[world], "stdin": stdin})
+        for _ in range(1 + _READ_AGAIN):
+            ran = self._served({"code": self._codes[world], "stdin": stdin})
+            if not _lost(ran, marker):
+                break
         return _judged(ran, marker, self.limits.result_bytes, len(request.cases)), (ran.get("stderr") or "")[-500:]
 
     def _served(self, body: dict[str, str]) -> dict[str, Any]:
@@ -144,6 +152,10 @@ def _run_result(answer: bytes) -> dict[str, Any]:
         case {"run_result": {"status": "Finished" | "TimeLimitExceeded"} as ran}:
             return {**ran}
     raise _Unserved(f"it says {answer[:500]!r}")
+
+
+def _lost(ran: dict[str, Any], marker: str) -> bool:
+    return ran["status"] == "Finished" and not ran.get("return_code") and (ran.get("stdout") or "").count(marker) < 2
 
 
 def _judged(ran: dict[str, Any], marker: str, result_bytes: int, cases: int) -> Result:

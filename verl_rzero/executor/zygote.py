@@ -209,7 +209,7 @@ def watch(pid: int, read_end: int, buffer: memoryview, deadline: float) -> tuple
     events.register(read_end, select.POLLIN)
     try:
         while (left_s := deadline - time.monotonic()) > 0:
-            ready = [fd for fd, _ in events.poll(left_s * 1000)]
+            ready = dict(events.poll(left_s * 1000))
             if read_end in ready:
                 got = os.readv(read_end, [buffer[size:]])
                 size += got
