@@ -371,6 +371,8 @@ def test_benchmarks_are_held_out_distinct_and_balanced(tmp_path):
             task = Task(kind, answer["program"], tuple(answer["inputs"]), tuple(answer["outputs"]), message)
             assert solve_messages(PROMPTS, task) == [{"role": "user", "content": row["question"]}]
             assert (row["question"].strip(), answer["kind"]) == (row["question"], kind)
+        assert min(Counter(row["level"] for row in rows[:60]).values()) > 10  # the first rows are a fair sample too
+        assert [row["level"] for row in rows[:6]] != [2, 3, 4, 2, 3, 4]
         others = benchmark.draw(kind, 50, 0, without=questions)
         assert not {*questions} & {solving(task) for task in others}
         assert benchmark.draw(kind, 50, 0) != benchmark.draw(kind, 50, 1)
