@@ -70,7 +70,8 @@ def test_a_solution_is_the_last_block_of_its_kind():
 def test_imports_are_found_wherever_they_stand():
     program = "import os.path, re as r\ndef f(a):\n    from collections.abc import Set\n    return a"
     assert code_tasks.imported(program) == {"os.path", "os", "re", "collections.abc", "collections"}
-    assert code_tasks.imported("import (") == set()
+    assert code_tasks.imported("x = 1; import sys") == {"sys"}
+    assert code_tasks.imported("def important(a): return a") == set()
 
 
 def test_a_solver_never_sees_what_it_is_to_find():
@@ -169,7 +170,7 @@ def test_a_batch_is_filled_with_earlier_tasks():
         (["solver.batch_size=12", "solver.minibatch_size=12"], "solver.batch_size=12"),
         (["self_play.estimates=train", "self_play.solves=previous_step"], "self_play.estimates=train"),
         (["self_play.prompts.solve_abduction=go"], "self_play.prompts.solve_abduction"),
-        (["self_play.prompts.propose_induction='{program}'"], "self_play.prompts.propose_induction"),
+        (["self_play.prompts.propose_induction=go"], "self_play.prompts.propose_induction"),
         (["execution.sandbox_fusion=localhost"], "execution.sandbox_fusion"),
         (["solver.format_weight=0.1"], "solver.format_weight"),
         (["execution.cpu_s=0"], "execution.cpu_s=0"),
