@@ -114,6 +114,7 @@ def measure(name: str, rows: list[Any], way: Callable[[], Iterable[tuple[int, Fa
 
 
 def main() -> None:
+    """Measure each way on one mix of programs, one after the other."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--programs", type=int, default=256)
     parser.add_argument("--endless", type=int, default=4)

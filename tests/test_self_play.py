@@ -152,6 +152,18 @@ def test_without_training_the_proposer_its_tasks_are_solved_all_the_same(program
     assert {each.group for each in stored} == {"solve deduction"}
 
 
+def test_no_estimate_is_sampled_that_nobody_is_paid_by(programs):
+    """Two valid proposals, one solution to each that is trained on, and no 2 x 2 that would be thrown away."""
+    model = Model(propose_deduction=[proposes(ADDS, "1")] * 2, solve_deduction=[answers("deduction", "2")] * 2)
+    sampler = ProposesAndSolves(
+        play(kinds=("deduction",), propose=False), 2, 2, TaskBuffers(9), programs, lambda _: True, "0"
+    )
+    stored = asyncio.run(sampler(model))
+    assert [len(call) for call in model.calls] == [2, 2]
+    assert earned(stored) == [(0, "solve deduction", 1.0, True)] * 2
+    assert [(each.valid, each.solved, each.reward) for each in sampler.proposed] == [(True, None, 0.0)] * 2
+
+
 @pytest.mark.parametrize("estimates", ["discard", "train"])
 @pytest.mark.parametrize("propose", [True, False])
 def test_a_job_has_as_many_rows_as_the_sampler_fills(programs, estimates, propose):

@@ -105,8 +105,10 @@ class ProposedTask:
     message: str
     valid: bool
     reason: str | None  # why it isn't: form, banned_import, too_long or one of the executor's failures
-    solved: float | None  # share of right solutions among those sampled; None where it isn't valid
-    reward: float
+    solved: (
+        float | None
+    )  # share of right solutions among those sampled; None where it isn't valid, or nothing depends on it
+    reward: float  # 0 where proposals aren't trained on
     raw: str  # the whole reply
 
 

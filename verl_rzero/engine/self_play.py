@@ -135,9 +135,11 @@ class ProposesAndSolves:
 
     async def _solutions(
         self, ask: Ask, tasks: Sequence[Task], batch: Sequence[Task], sampled: Sequence[Trajectory]
-    ) -> tuple[list[float], list[Solved]]:
-        """The share of right solutions to each new task, and the solutions that are trained on."""
-        n, wanted = self.estimates, [task for task in tasks for _ in range(self.estimates)]
+    ) -> tuple[Sequence[float | None], list[Solved]]:
+        """The share of right solutions to each new task, and the solutions that are trained on. None of a share that
+        would be sampled for nothing, as proposals aren't trained on.
+        """
+        n, wanted = self.estimates, [task for task in tasks if self.asked.propose for _ in range(self.estimates)]
         if self.asked.estimates == "train":
             every = [task for task in batch for _ in range(n)]
             solved = await self._solved(every, await ask(1, self._prompts(every)))
@@ -150,7 +152,7 @@ class ProposesAndSolves:
         solved = await self._solved([*wanted, *batch], [*second, *sampled])
         rights_T = [each.right for each in solved[: len(wanted)]]
         shares = [mean(rights_T[first : first + n]) for first in range(0, len(wanted), n)]
-        return shares, solved[len(wanted) :]
+        return shares or [None] * len(tasks), solved[len(wanted) :]
 
     async def _solved(self, tasks: Sequence[Task], trajectories: Sequence[Trajectory]) -> list[Solved]:
         pairs = list(zip(tasks, trajectories, strict=True))
@@ -178,14 +180,16 @@ class ProposesAndSolves:
         given: Sequence[Asked],
         proposals: Sequence[Trajectory],
         found: Sequence[Task | str],
-        shares: Sequence[float],
+        shares: Sequence[float | None],
     ) -> list[Trajectory]:
         """The proposals with their rewards; all are remembered in `proposed`."""
         rewarded, share_of_next = [], iter(shares)
         for each, trajectory, task in zip(given, proposals, found, strict=True):
             valid, has_form = isinstance(task, Task), task != NO_FORM
             solved = next(share_of_next) if valid else None
-            reward = proposer_reward(has_form, solved, self.asked.rewards)  # type: ignore[arg-type]
+            reward = 0.0
+            if self.asked.propose:
+                reward = proposer_reward(has_form, solved, self.asked.rewards)  # type: ignore[arg-type]
             rewarded.append(_result(trajectory, "propose", each.kind, reward, has_form, valid, solved))
             self.proposed.append(_record(self._step, each, _text(trajectory), task, solved, reward))
         return rewarded

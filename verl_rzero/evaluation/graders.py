@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from verl_rzero.rules.answers import last_boxed
-from verl_rzero.rules.code_tasks import ANSWERED_BY, block, blocks
+from verl_rzero.rules.code_tasks import ANSWERED_BY, block, fenced
 from verl_rzero.settings.benchmarks import GraderName, letters
 
 VERSION = 2
@@ -32,8 +32,8 @@ def final_answer(grader: GraderName, text: str, options: int) -> str | None:
 
 def last_block(text: str) -> str | None:
     """The last block of a reply that can answer a code task, whole; None where there is none."""
-    closed = [(name, inside) for name in ANSWERED_BY.values() for inside in blocks(text, name)]
-    return max((block(*each) for each in closed), key=text.rfind, default=None)
+    closed = [block(name, inside) for name, inside in fenced(text) if name in ANSWERED_BY.values()]
+    return closed[-1] if closed else None
 
 
 def right(grader: GraderName, given: str | None, gold: str, same: Callable[[str, str], bool]) -> bool:

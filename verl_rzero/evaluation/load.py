@@ -12,6 +12,7 @@ from typing import Any
 
 from verl_rzero.base.errors import UserError
 from verl_rzero.base.rows import read_rows
+from verl_rzero.evaluation.programs import task_of
 from verl_rzero.settings.benchmarks import TABLE, LoadedBenchmark, Source, benchmark, source
 
 FILES = (".parquet", ".jsonl", ".json")
@@ -29,7 +30,11 @@ def load(name: str, path: str | Path | None, n: int | None) -> LoadedBenchmark:
     """
     known = source(name)
     rows = _from_hub(name, known) if path is None else _from_disk(name, known, Path(path).expanduser())
-    return benchmark(name, rows[:n])
+    found = benchmark(name, rows[:n])
+    if found.grader == "program":
+        for item in found.items:
+            task_of(item.answer)
+    return found
 
 
 def check(asked: dict[str, dict[str, Any]]) -> None:

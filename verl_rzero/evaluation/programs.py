@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 from verl_rzero.base.errors import UserError
 from verl_rzero.engine.code_checks import right, runner
-from verl_rzero.rules.code_tasks import Task, solution
+from verl_rzero.executor import arguments
+from verl_rzero.rules.code_tasks import KINDS, Task, solution
 from verl_rzero.settings import Execution
 
 
@@ -19,7 +20,12 @@ def task_of(answer: str) -> Task:
     """Raises UserError for an answer that isn't `as_answer`'s."""
     try:
         given = json.loads(answer)
-        return Task(**given | {"inputs": tuple(given["inputs"]), "outputs": tuple(given["outputs"])})
+        task = Task(**given | {"inputs": tuple(given["inputs"]), "outputs": tuple(given["outputs"])})
+        if task.kind not in KINDS or not task.inputs or len(task.inputs) != len(task.outputs):
+            raise ValueError(f"a task of kind {task.kind} with {len(task.inputs)} inputs")
+        for text in task.outputs:
+            (_,) = arguments(text)  # one literal each
+        return task
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"an answer of a benchmark of programs can't be read ({error!r}): it is JSON with kind, program, inputs, "

@@ -86,7 +86,12 @@ def solution(kind: Kind, reply: str, think: bool) -> str | None:
 
 def blocks(text: str, name: str) -> list[str]:
     """Contents of the closed blocks of this name, in order, without those that hold nothing but blanks."""
-    return [inside.strip("\n") for word, inside in _FENCE.findall(text) if word == name and inside.strip()]
+    return [inside for word, inside in fenced(text) if word == name]
+
+
+def fenced(text: str) -> list[tuple[str, str]]:
+    """Name and content of every closed block, in order, without those that hold nothing but blanks."""
+    return [(word, inside.strip("\n")) for word, inside in _FENCE.findall(text) if inside.strip()]
 
 
 def block(name: str, inside: str) -> str:

@@ -15,6 +15,7 @@ PLACES = {
 
 
 def problems(settings: Settings) -> Iterator[UserError]:
+    """Refusals of an Absolute Zero run's settings; none of another method's."""
     if settings.algorithm != "absolute_zero":
         return
     yield from _kind_problems(settings)
