@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (rows of a table)
 """The benchmarks that are known by name, on small files with the columns of each dataset, and files of one's own."""
 
 import json
@@ -13,6 +14,19 @@ from verl_rzero.settings.benchmarks import TABLE, benchmark
 
 OPTIONS = ["Rome", "Paris", "Oslo"]
 
+PROMPT = 'def g(a):\n    """ P """\n'
+CODE = "def g(a):\n    return a"
+TEST = """
+def assertion(out, exp, atol):
+    assert out == exp
+
+def check(candidate):
+    inputs = [[1], [2]]
+    results = [1, 2]
+    for i, (inp, exp) in enumerate(zip(inputs, results)):
+        assertion(candidate(*inp), exp, 0)
+"""
+
 LIKE = {
     "math500": ({"problem": "P", "solution": "...", "answer": "\\frac{1}{2}", "unique_id": "t/1"}, "\\frac{1}{2}"),
     "gsm8k": ({"question": "P", "answer": "She has 1000+234 <<1000+234=1234>>.\n#### 1,234"}, "1234"),
@@ -24,7 +38,15 @@ LIKE = {
     "mmlu_pro": ({"question": "P", "options": OPTIONS, "answer": "B", "answer_index": 1, "category": "x"}, "B"),
     "supergpqa": ({"question": "P", "options": OPTIONS, "answer": "Paris", "answer_letter": "B"}, "B"),
     "bbeh": ({"question": "P", "answer": "(A), (C)", "task": "x"}, "(A), (C)"),
-}
+    "humanevalplus": (
+        {"task_id": "HumanEval/0", "prompt": PROMPT, "canonical_solution": "    return a\n", "entry_point": "g", "test": TEST},
+        f"{PROMPT}    return a\n",
+    ),
+    "mbppplus": (
+        {"task_id": 2, "code": CODE, "prompt": "P", "source_file": "x", "test_imports": [], "test_list": ["assert g(1) == 1"], "test": TEST.replace("candidate", "g")},
+        CODE,
+    ),
+}  # fmt: skip
 
 
 def test_every_benchmark_of_the_table_has_an_example():
@@ -37,7 +59,7 @@ def test_a_dataset_s_own_columns_are_read(name, tmp_path):
     pq.write_table(pa.Table.from_pylist([row, row]), tmp_path / "rows.parquet")
     loaded = load(name, tmp_path / "rows.parquet", None)
     assert len(loaded.items) == 2
-    assert loaded.items[0].question.startswith("P")
+    assert "P" in loaded.items[0].question
     assert loaded.items[0].answer == answer
     assert loaded.grader == TABLE[name].grader
 

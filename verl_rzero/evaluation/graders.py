@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from verl_rzero.rules.answers import last_boxed
-from verl_rzero.rules.code_tasks import ANSWERED_BY, block, fenced
+from verl_rzero.rules.code_tasks import ANSWERED_BY, block, blocks, fenced
 from verl_rzero.settings.benchmarks import GraderName, letters
 
 VERSION = 2
@@ -27,6 +27,8 @@ def final_answer(grader: GraderName, text: str, options: int) -> str | None:
         return chosen_letter(text, options)
     if grader == "program":
         return last_block(text)
+    if grader == "tests":
+        return last_program(text)
     return bbeh_answer(text) if grader == "bbeh" else last_boxed(text)
 
 
@@ -34,6 +36,12 @@ def last_block(text: str) -> str | None:
     """The last block of a reply that can answer a code task, whole; None where there is none."""
     closed = [block(name, inside) for name, inside in fenced(text) if name in ANSWERED_BY.values()]
     return closed[-1] if closed else None
+
+
+def last_program(text: str) -> str | None:
+    """The last Python block of a reply; None where there is none."""
+    found = blocks(text, "python")
+    return found[-1] if found else None
 
 
 def right(grader: GraderName, given: str | None, gold: str, same: Callable[[str, str], bool]) -> bool:

@@ -13,7 +13,7 @@ from verl_rzero.base.progress import Progress
 from verl_rzero.data import records
 from verl_rzero.data.records import Answered
 from verl_rzero.engine.asking import Reply, sample_seed, solve
-from verl_rzero.evaluation import graders, judge, programs
+from verl_rzero.evaluation import function_tests, graders, judge, programs
 from verl_rzero.evaluation.intervals import clustered, wilson
 from verl_rzero.grading.grader import Grader, Tally
 from verl_rzero.rules.prompts import render, solver_messages
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from verl_rzero.engine.engines import Engine
 
 Same = Callable[[str, str], bool]
+
+_NO_JUDGE = ("choice", "program", "tests")
+"""Graders after which nothing is left to judge."""
 
 FILE = "answers.parquet"
 CHUNK = 1024
@@ -84,6 +87,7 @@ async def ask_and_grade(
 
     A question whose prompt leaves no room for an answer is not asked; its replies are empty and count as cut off.
     """
+    asked = with_prompts(asked, benchmark)
     texts = [item.question for item in items]
     fitting = [i for i, text in enumerate(texts) if _fits(asked, engine, text)]
     k, length = asked.evaluation.k_of(benchmark.name), asked.model.answer_tokens
@@ -100,6 +104,15 @@ async def ask_and_grade(
         seeds = [sample_seed(asked.seed, "evaluation", benchmark.name, first + i) for i in fitting]
         await ask(k, temperature(asked, benchmark.name), seeds, 1, progress.behind(len(items)))
     return await asyncio.to_thread(_graded, asked, benchmark, items, replies, tally)
+
+
+def with_prompts(asked: Settings, benchmark: LoadedBenchmark) -> Settings:
+    """The settings with the prompts that a benchmark is asked by: a function's question is the whole user turn, as the
+    Solver's prompts ask for a boxed answer.
+    """
+    if benchmark.grader != "tests":
+        return asked
+    return replace(asked, prompts=replace(asked.prompts, solver_system=None, solver_user="{question}"))
 
 
 def temperature(asked: Settings, name: str) -> float:
@@ -128,7 +141,9 @@ def _graded(
         ]
         for item, given in zip(items, replies, strict=True)
     ]
-    if benchmark.grader == "program":
+    if benchmark.grader == "tests":
+        right_QN = function_tests.rights(asked.execution, [item.tests for item in items], answers_QN)
+    elif benchmark.grader == "program":
         right_QN = programs.rights(asked.execution, [item.answer for item in items], answers_QN)
     else:
         right_QN = [
@@ -148,7 +163,7 @@ def judged(asked: settings.Judge, benchmark: LoadedBenchmark, rows: Sequence[Ans
 
     Letters and programs need no judge, and where there is no answer there is nothing to judge.
     """
-    if asked.url is None or benchmark.grader in ("choice", "program"):
+    if asked.url is None or benchmark.grader in _NO_JUDGE:
         return list(rows)
     cases = [
         judge.Case(row.question, row.answer, given)
@@ -239,7 +254,7 @@ def about(asked: Settings, benchmark: LoadedBenchmark) -> dict[str, Any]:
     return {
         "protocol": protocol(asked, benchmark),
         "content": benchmark.content,
-        "judge": None if benchmark.grader in ("choice", "program") else asked.evaluation.judge.model,
+        "judge": None if benchmark.grader in _NO_JUDGE else asked.evaluation.judge.model,
     }
 
 
@@ -248,14 +263,15 @@ def protocol(asked: Settings, benchmark: LoadedBenchmark) -> str:
 
     A judge is not among it: its verdicts stand beside the grades.
     """
+    prompts = with_prompts(asked, benchmark).prompts
     given = {
         "benchmark": benchmark.content,
         "grader": [
             benchmark.grader,
             graders.VERSION,
-            asdict(asked.execution if benchmark.grader == "program" else asked.grading),
+            asdict(asked.execution if benchmark.grader in ("program", "tests") else asked.grading),
         ],
-        "prompts": [asked.prompts.solver_system, asked.prompts.solver_user],
+        "prompts": [prompts.solver_system, prompts.solver_user],
         "tokens": [asked.model.prompt_tokens, asked.model.question_tokens, asked.model.answer_tokens],
         "k": asked.evaluation.k_of(benchmark.name),
         "temperature": temperature(asked, benchmark.name),

@@ -29,6 +29,7 @@ _JSON = json.JSONDecoder(parse_constant=_no_constant)
 _SMALL = 1 << 60
 _DICTS = (dict, defaultdict, OrderedDict, Counter)
 _CONTAINERS = (list, tuple, set, frozenset, *_DICTS)
+_OF_ONE_HASH = 4_000
 _MAKES: dict[str, Callable[[list[Any]], Any]] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 _SPECIAL_FLOATS = {"nan": NAN, "inf": math.inf, "-inf": -math.inf}
 
@@ -150,6 +151,8 @@ def value_of(tree: Any) -> Any:
             return _dict([[walk(each, depth + 1) for each in _list(pair)] for pair in _list(inner)])
         if tag in _MAKES:
             items = [walk(each, depth + 1) for each in _list(inner)]
+            if tag != "tuple":
+                _spread(items)
             made = _MAKES[tag](items)
             if len(made) != len(items):
                 raise Malformed(f"a {tag} with equal elements")
@@ -187,10 +190,17 @@ def _list(tree: Any) -> list[Any]:
 def _dict(pairs: Sequence[Any]) -> dict[Any, Any]:
     if any(len(pair) != 2 for pair in pairs):
         raise Malformed("a pair has two")
+    _spread([key for key, _ in pairs])
     made = dict(pairs)
     if len(made) != len(pairs):
         raise Malformed("a dict with equal keys")
     return made
+
+
+def _spread(keys: Sequence[Any]) -> None:
+    """Refuse keys of which so many have one hash that a dict of them takes long to make: the square of their number."""
+    if len(keys) > _OF_ONE_HASH and Counter(map(hash, keys)).most_common(1)[0][1] > _OF_ONE_HASH:
+        raise Malformed(f"more than {_OF_ONE_HASH} keys of one hash")
 
 
 def _scalar(tag: str, text: Any) -> Any:

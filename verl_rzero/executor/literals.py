@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from verl_rzero.executor.border import MAX_DEPTH, NAN
 
 MAX_CHARS = 65_536
-"""Of a text that is read."""
+"""Of a text that is read, unless more is allowed: as many keys of one hash as fit in take a fraction of a second."""
 
 _DIGITS = "[0-9](?:_?[0-9])*"
 _LONG = r"{0}[^{1}\\]*(?:(?:\\.|{1}(?!{1}{1}))[^{1}\\]*)*{0}"
@@ -52,7 +52,7 @@ class _Token(NamedTuple):
 _END = _Token(None, "")
 
 
-def arguments(text: str) -> tuple[Any, ...]:
+def arguments(text: str, max_chars: int = MAX_CHARS) -> tuple[Any, ...]:
     """The positional arguments that a text holds: `[1, 2], 'a'` is two, over any number of lines, with comments.
 
     Literals of None, bool, int, float, str, bytes, list, tuple, dict and set; and what has no literal as `values.show`
@@ -61,8 +61,8 @@ def arguments(text: str) -> tuple[Any, ...]:
     Raises:
         NotLiterals: it is anything else: an operation, a name, a call, a keyword argument, too long, too deep.
     """
-    if len(text) > MAX_CHARS:
-        raise NotLiterals(f"longer than {MAX_CHARS} characters")
+    if len(text) > max_chars:
+        raise NotLiterals(f"longer than {max_chars} characters")
     reader = _Reader(list(_tokens(text.replace("\r\n", "\n").replace("\r", "\n"))))
     try:
         return tuple(reader.items("", 0)[0])

@@ -37,7 +37,7 @@ def message(border: types.ModuleType, request: dict[str, Any], result_bytes: int
     """What came of a program, as JSON: {"values": [tree, ...]}, one of each case; or {"failure": name, "detail": text}.
 
     Args:
-        request: {"program": text, "cases": [[tree, ...], ...]}: the arguments of each case.
+        request: {"program": text, "entry": name, "cases": [[tree, ...], ...]}: the arguments of each case.
         result_bytes: of all trees and the commas between them.
     """
     try:
@@ -46,7 +46,7 @@ def message(border: types.ModuleType, request: dict[str, Any], result_bytes: int
             code = compile(request["program"], "program", "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
             return failure(border, "syntax", type(error).__name__)
-        return b'{"values":[' + b",".join(values(border, code, request["cases"], result_bytes, sink)) + b"]}"
+        return b'{"values":[' + b",".join(values(border, code, request, result_bytes, sink)) + b"]}"
     except NoFunction:
         return failure(border, "no_function")
     except border.NotData as error:
@@ -66,13 +66,13 @@ def failure(border: types.ModuleType, name: str, detail: str = "") -> bytes:
 
 
 def values(
-    border: types.ModuleType, code: types.CodeType, cases: list[list[Any]], result_bytes: int, sink: Sink
+    border: types.ModuleType, code: types.CodeType, request: dict[str, Any], result_bytes: int, sink: Sink
 ) -> list[bytes]:
     """The value of each case, written before the next one begins, so that it can't be changed any more."""
-    left, written = result_bytes, []
+    cases, left, written = request["cases"], result_bytes, []
     put_back = memory() if len(cases) > 1 else None
     for case in cases:
-        came = value(code, [border.value_of(tree) for tree in case])
+        came = value(code, request["entry"], [border.value_of(tree) for tree in case])
         if put_back:
             put_back()
             sys.stdout = sys.stderr = sink
@@ -81,12 +81,12 @@ def values(
     return written
 
 
-def value(code: types.CodeType, arguments: list[Any]) -> Any:
-    """`f(*arguments)` of a program that is executed anew, in names of its own."""
+def value(code: types.CodeType, entry: str, arguments: list[Any]) -> Any:
+    """What a function of a program returns, which is executed anew, in names of its own."""
     module = types.ModuleType("program")
     sys.modules["program"] = module  # dataclasses and pickle look for a class's module
     exec(code, module.__dict__)
-    function = module.__dict__.get("f")
+    function = module.__dict__.get(entry)
     if not callable(function):
         raise NoFunction
     return function(*arguments)

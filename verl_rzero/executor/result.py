@@ -12,7 +12,7 @@ class Failure(StrEnum):
 
     INPUTS = "inputs"  # the inputs are not literals (`literals.arguments`); nothing was run
     SYNTAX = "syntax"  # not Python, or longer than a program may be
-    NO_FUNCTION = "no_function"  # it defines no `f` that can be called
+    NO_FUNCTION = "no_function"  # it defines no function of that name, `f` unless said
     RAISED = "raised"  # `detail` is the exception's type; SystemExit too
     TIME = "time"  # a limit of processor time or of time by the clock
     MEMORY = "memory"

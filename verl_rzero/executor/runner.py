@@ -25,17 +25,20 @@ _MOST = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`program` defines `f`; `inputs` are its positional arguments as literals (`literals.arguments`).
+    """`program` defines `entry`; `inputs` are its positional arguments as literals (`literals.arguments`).
 
     inputs: a tuple of such texts is so many cases, at least one: the program is executed anew for each, in one process
         within one set of limits, and the value is the list of their values. The first case that fails is the failure.
     twice: run in two processes that differ in what programs should not depend on; the second takes the cases from the
         last to the first. Values that differ are a failure.
+    max_chars: of the inputs of a case; more than the default for inputs that no model wrote.
     """
 
     program: str
     inputs: Inputs
     twice: bool = False
+    entry: str = "f"
+    max_chars: int = literals.MAX_CHARS
 
     def __post_init__(self) -> None:
         if not self.inputs and not isinstance(self.inputs, str):
@@ -52,10 +55,12 @@ class Request:
 
     program: str
     cases: tuple[bytes, ...]
+    entry: str = "f"
 
     def data(self) -> bytes:
         """As JSON: what `program.message` takes."""
-        return b'{"program":%s,"cases":[%s]}' % (border.encode(self.program, _MOST), b",".join(self.cases))
+        program, entry = border.encode(self.program, _MOST), border.encode(self.entry, _MOST)
+        return b'{"program":%s,"entry":%s,"cases":[%s]}' % (program, entry, b",".join(self.cases))
 
 
 class Runner(ABC):
@@ -70,9 +75,9 @@ class Runner(ABC):
     def ask(self, world: int, request: Request) -> Result:
         """Run a program in one of the `WORLDS`; the value is the list of its cases' values."""
 
-    def run(self, program: str, inputs: Inputs, *, twice: bool = False) -> Result:
+    def run(self, program: str, inputs: Inputs, *, twice: bool = False, entry: str = "f") -> Result:
         """What comes of one program; see `Task`."""
-        return self.submit(Task(program, inputs, twice)).result()
+        return self.submit(Task(program, inputs, twice, entry)).result()
 
     def run_many(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Result]]:
         """Each task's index and result, as soon as it is there. Tasks are taken as they are needed."""
@@ -130,10 +135,11 @@ def _request(task: Task) -> Request | Result:
     except UnicodeEncodeError:
         return Result(failure=Failure.SYNTAX, detail="a lone surrogate")
     try:
-        cases = [[border.encode(each, _MOST) for each in literals.arguments(text)] for text in task.cases]
+        given = [literals.arguments(text, task.max_chars) for text in task.cases]
+        cases = [[border.encode(each, _MOST) for each in case] for case in given]
     except (literals.NotLiterals, border.NotData) as error:
         return Result(failure=Failure.INPUTS, detail=str(error))
-    return Request(task.program, tuple(b"[%s]" % b",".join(case) for case in cases))
+    return Request(task.program, tuple(b"[%s]" % b",".join(case) for case in cases), task.entry)
 
 
 def _agreed(first: Result, second: Result) -> Result:

@@ -11,8 +11,9 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from verl_rzero.base.errors import UserError
+from verl_rzero.settings.evalplus import FunctionTests, NoTests, as_text, human_eval, mbpp
 
-GraderName = Literal["math", "choice", "bbeh", "program"]
+GraderName = Literal["math", "choice", "bbeh", "program", "tests"]
 
 
 def _text(value: Any) -> str:
@@ -37,6 +38,7 @@ class Source:
 
     `size` is the number of questions that the split is known to have, `options` the column of choices, `k` how many
     sampled answers are taken for mean@k unless the settings say otherwise (None: evaluation.k; 0: greedy only).
+    `functions` reads a row whose replies are programs: question, reference solution, tests.
     """
 
     hub: str | None
@@ -49,6 +51,7 @@ class Source:
     options: str | None = None
     grader: GraderName = "math"
     k: int | None = None
+    functions: Callable[[Mapping[str, Any]], tuple[str, str, FunctionTests]] | None = None
 
 
 TABLE: dict[str, Source] = {
@@ -66,6 +69,13 @@ TABLE: dict[str, Source] = {
         "m-a-p/SuperGPQA", "train", 26529, answer="answer_letter", options="options", grader="choice", k=0
     ),
     "bbeh": Source("MrLight/bbeh-eval", "train", 4520, grader="bbeh", k=0),
+    "humanevalplus": Source(
+        "evalplus/humanevalplus", "test", 164, question="prompt", answer="test", grader="tests", k=0,
+        functions=human_eval,
+    ),
+    "mbppplus": Source(
+        "evalplus/mbppplus", "test", 378, question="prompt", answer="test", grader="tests", k=0, functions=mbpp
+    ),
 }  # fmt: skip
 
 LOCAL = Source(None, "test", None)
@@ -78,11 +88,14 @@ answer is a task then, as JSON (evaluation/programs.py)."""
 
 @dataclass(frozen=True)
 class Item:
-    """One question as the model gets it, with its true answer; `options` is the number of choices, 0 without."""
+    """One question as the model gets it, with its true answer; `options` is the number of choices, 0 without; `tests`
+    what a function is tested by (settings/evalplus.py), the answer being a reference solution then.
+    """
 
     question: str
     answer: str
     options: int = 0
+    tests: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +109,9 @@ class LoadedBenchmark:
     @property
     def content(self) -> str:
         """Sixteen hex digits that differ when a question or an answer does."""
-        rows = [[item.question, item.answer, item.options] for item in self.items]
+        rows = [
+            [item.question, item.answer, item.options, *([item.tests] if item.tests else [])] for item in self.items
+        ]
         return sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
@@ -128,6 +143,15 @@ def benchmark(name: str, rows: Sequence[Mapping[str, Any]]) -> LoadedBenchmark:
 
 
 def _item(name: str, number: int, known: Source, row: Mapping[str, Any]) -> Item:
+    if known.functions is not None:
+        try:
+            asked, reference, tests = known.functions(row)
+        except (NoTests, KeyError, TypeError) as error:
+            raise UserError(
+                f"benchmark {name}: row {number} can't be read as a row of {known.hub} ({error!r}). Take the file as "
+                "its authors publish it."
+            ) from error
+        return Item(asked, reference, tests=as_text(tests))
     text, gold = str(row[known.question]).strip(), row[known.answer]
     answer = "" if gold is None else known.read_answer(gold)
     if not answer or not text:
