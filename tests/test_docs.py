@@ -4,6 +4,7 @@ import ast
 import re
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -176,7 +177,8 @@ def test_numbers_of_a_step():
     ]
     ours = {name for found in ours for name in ([found] if isinstance(found, str) else found) if name}
     row = {"role": ["propose", "solve"], "kind": ["deduction"] * 2, "has_form": [True] * 2, "passed": [True] * 2}
-    ours |= {*SelfPlayNumbers(TaskBuffers(1))({**row, "solved": [0.5, -1.0]}, 1).numbers}
+    numbers = SelfPlayNumbers(SimpleNamespace(buffers=TaskBuffers(1), program_seconds=1.0))
+    ours |= {*numbers({**row, "solved": [0.5, -1.0]}, 1).numbers}
     given = {"step", "reward_mean", *ast.literal_eval(assigned["METRIC_NAMES"]).values(), *ours}
     assert {*named("A step, here")} == given
 

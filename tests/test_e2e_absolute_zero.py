@@ -94,6 +94,10 @@ def test_every_reward_is_what_running_the_programs_gives(run):
     assert seen >= {1.0, -0.5}
 
 
+def test_a_step_says_how_long_programs_took(run):
+    assert all(0 < step["seconds_programs"] < step["seconds_rollout"] for step in steps_of(run))
+
+
 def test_advantages_compare_a_role_and_a_kind(run):
     for step in steps_of(run):
         rows = rows_of(run, "solver", step["step"])

@@ -246,6 +246,16 @@ def test_a_task_that_no_prompt_holds_is_none(programs):
     assert [(each.reason, each.reward) for each in sampler.proposed] == [("too_long", -0.5)] * 2
 
 
+def test_the_seconds_of_a_step_that_programs_took(programs):
+    sleeps = "import time\ndef f(a):\n    time.sleep(0.2)\n    return a"
+    model = Model(propose_deduction=[proposes(sleeps, "1")] * 4, solve_deduction=[answers("deduction", "1")] * 8)
+    asked = play(kinds=("deduction",), estimates="train")
+    sampler = ProposesAndSolves(asked, 2, 2, TaskBuffers(9), programs, lambda _: True, "0")
+    for _ in range(2):  # the last step's, not the sum
+        asyncio.run(sampler(model))
+        assert 0.4 <= sampler.program_seconds < 1.5
+
+
 def test_a_steps_numbers():
     rows = {
         "role": ["propose", "propose", "propose", "solve", "solve"],
@@ -254,7 +264,9 @@ def test_a_steps_numbers():
         "passed": [True, False, False, True, False],
         "solved": [0.25, -1.0, -1.0, -1.0, -1.0],
     }
-    numbers = SelfPlayNumbers(TaskBuffers(9, [identity("deduction", 1)]))(rows, 1).numbers
+    sampler = SimpleNamespace(buffers=TaskBuffers(9, [identity("deduction", 1)]), program_seconds=1.5)
+    numbers = SelfPlayNumbers(sampler)(rows, 1).numbers
+    assert numbers["seconds_programs"] == 1.5
     assert numbers["answered_share"] == 0.5
     assert numbers["right_share"] == 0.5
     assert numbers["well_formed_share"] == pytest.approx(1 / 3)

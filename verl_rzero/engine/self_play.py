@@ -5,7 +5,9 @@ solutions. Rewards are made here, where programs are run; docs/absolute_zero.md 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from random import Random
 from statistics import mean
@@ -99,6 +101,7 @@ class ProposesAndSolves:
 
     Attributes:
         proposed: all proposals, in order.
+        program_seconds: how long the last step waited for programs to be run.
     """
 
     def __init__(
@@ -108,19 +111,22 @@ class ProposesAndSolves:
         self.buffers, self.runner, self.fits, self.seed = buffers, runner, fits, seed
         self.kinds: tuple[Kind, ...] = asked.kinds  # type: ignore[assignment]
         self.proposed: list[ProposedTask] = []
+        self.program_seconds = 0.0
         self._step = 0
         self._of_last_step: list[Task] = []
 
     async def __call__(self, ask: Ask) -> list[Trajectory]:
         asked, rng = self.asked, Random(f"self-play {self.seed} {self._step}")
         self._step += 1
+        self.program_seconds = 0.0
         given = [to_propose(asked, kind, self.buffers, self.fits, rng) for kind in self.kinds for _ in range(self.size)]
         batch = self._to_solve(self._of_last_step, rng) if asked.solves == "previous_step" else []
         first = await ask(1, [(0, each.messages) for each in given] + self._prompts(batch))
         proposals, solutions = first[: len(given)], first[len(given) :]
 
         replies = [_text(each) for each in proposals]
-        found = await asyncio.to_thread(proposed_tasks, asked, given, replies, self.fits, self.runner)
+        with self._timed():
+            found = await asyncio.to_thread(proposed_tasks, asked, given, replies, self.fits, self.runner)
         tasks = [each for each in found if isinstance(each, Task)]
         if asked.solves == "this_step":
             batch = self._to_solve(tasks, rng)
@@ -157,11 +163,18 @@ class ProposesAndSolves:
     async def _solved(self, tasks: Sequence[Task], trajectories: Sequence[Trajectory]) -> list[Solved]:
         pairs = list(zip(tasks, trajectories, strict=True))
         answers = [solution(task.kind, _text(each), self.asked.think) for task, each in pairs]
-        rights = await asyncio.to_thread(right, tasks, answers, self.runner)
+        with self._timed():
+            rights = await asyncio.to_thread(right, tasks, answers, self.runner)
         return [
             Solved(task, trajectory, answer, fine)
             for (task, trajectory), answer, fine in zip(pairs, answers, rights, strict=True)
         ]
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        begin = time.monotonic()
+        yield
+        self.program_seconds += time.monotonic() - begin
 
     def _to_solve(self, tasks: Sequence[Task], rng: Random) -> list[Task]:
         """`size` tasks of each kind: these, where they are too few earlier ones, at the very start the identity."""

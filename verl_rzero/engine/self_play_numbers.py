@@ -3,20 +3,21 @@
 import numpy as np
 
 from verl_rzero.engine.batch_rewards import Judged, Rows
+from verl_rzero.engine.self_play import ProposesAndSolves
 from verl_rzero.rules.code_rewards import learnability
 from verl_rzero.rules.code_tasks import KINDS
-from verl_rzero.rules.task_buffers import TaskBuffers
 
 
 class SelfPlayNumbers:
     """Of all kinds of tasks and of each: shares of replies with the form, of valid proposals, of right solutions; how
-    often proposed tasks are solved and what that makes them worth; the buffers' sizes.
+    often proposed tasks are solved and what that makes them worth; the buffers' sizes; the seconds that running
+    programs took.
     """
 
     reads: tuple[str, ...] = ("role", "kind", "has_form", "passed", "solved")
 
-    def __init__(self, buffers: TaskBuffers) -> None:
-        self.buffers = buffers
+    def __init__(self, sampler: ProposesAndSolves) -> None:
+        self.sampler = sampler
 
     def __call__(self, rows: Rows, step: int) -> Judged:
         role_B, kind_B = np.array(rows["role"]), np.array(rows["kind"])
@@ -28,6 +29,7 @@ class SelfPlayNumbers:
             **_means("right_share", passed_B[~proposes_B]),
             **_means("well_formed_share", passed_B[proposes_B]),
             **_proposals("", solved_B[proposes_B & (solved_B >= 0)]),
+            "seconds_programs": self.sampler.program_seconds,
         }
         for kind in KINDS:
             here_B = kind_B == kind
@@ -36,7 +38,7 @@ class SelfPlayNumbers:
                     **_means(f"{kind}_right_share", passed_B[here_B & ~proposes_B]),
                     **_means(f"{kind}_valid_share", passed_B[here_B & proposes_B]),
                     **_proposals(f"{kind}_", solved_B[here_B & proposes_B & (solved_B >= 0)]),
-                    f"{kind}_buffer": float(self.buffers.size(kind)),
+                    f"{kind}_buffer": float(self.sampler.buffers.size(kind)),
                 }
         return Judged(None, numbers)
 

@@ -113,7 +113,7 @@ def self_play(stage: StageInputs) -> dict[str, Any]:
             fits_of(tokenizer, asked),
             f"{asked.seed} {stage.round}",
         )
-        result = train(stage, asked, "solver", stage.dir / PROMPTS, sampler, SelfPlayNumbers(buffers))
+        result = train(stage, asked, "solver", stage.dir / PROMPTS, sampler, SelfPlayNumbers(sampler))
     records.write(stage.dir / TASKS, sampler.proposed, records.ProposedTask)
     write_buffers(stage.dir / BUFFERS, buffers)
     return result | {"buffers": {kind: buffers.size(kind) for kind in chosen(asked)}}
