@@ -157,17 +157,26 @@ def test_what_a_killed_orchestrator_left_ends_before_anything_starts(run):
     finish(process)
 
 
-def test_an_attempt_before_leaves_only_its_log(run):
+def test_an_attempt_before_leaves_only_its_log_and_its_parts(run):
+    here = run / "round_1/votes"
     process = start(run, FAKE_HANG="round_1/votes")
     wait_for(run, "round_1/votes")
-    (run / "round_1/votes/half.parquet").write_text("half")
+    (here / "half.parquet").write_text("half")
+    (here / "parts").mkdir()
+    (here / "parts/0.parquet").write_text("a few")
     process.kill()
     finish(process)
+    process = start(run, FAKE_HANG="round_1/votes")
+    wait_for(run, "round_1/votes", times=2)
+    assert not (here / "half.parquet").exists()
+    process.kill()
+    finish(process)
+    assert (here / "parts/0.parquet").read_text() == "a few"
     finish(start(run))
     assert sorted(path.name for path in (run / "round_1/votes").iterdir()) == [
         "DONE", "manifest.json", "progress.json", "result.json", "stage.log",
     ]  # fmt: skip
-    assert (run / "round_1/votes/stage.log").read_text().count("working on round_1/votes") == 2
+    assert (run / "round_1/votes/stage.log").read_text().count("working on round_1/votes") == 3
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -124,7 +124,7 @@ def test_what_grading_cost():
 
 def test_files_of_a_stage():
     text = " ".join(" ".join(row) for row in rows("In each are"))
-    files = [run_dir.DONE, run_dir.MANIFEST, run_dir.RESULT, run_dir.LOG, "progress.json", run_dir.FAILED]
+    files = [run_dir.DONE, run_dir.MANIFEST, run_dir.RESULT, run_dir.LOG, "progress.json", run_dir.FAILED, "parts/"]
     assert named("In each are") == files
     assert ", ".join(field.name for field in fields(run_dir.Manifest)) in text
     assert ", ".join(field.name for field in fields(Position)) in text

@@ -82,7 +82,7 @@ def test_scores_of_a_table_of_replies(tmp_path):
         return sampled[question].pop(0) if temperature else greedy[question]
 
     engine = Engine(says)
-    scores = asyncio.run(run.evaluate_in_stage(configured(), engine, [SUMS, letters], tmp_path))
+    scores = asyncio.run(run.evaluate_in_stage(configured(), engine, [SUMS, letters], tmp_path, "hash"))
     sums = scores["sums"]
     assert (sums["greedy"], sums["mean_at_k"], sums["k"], sums["n"]) == (1 / 3, 0.5, 2, 3)  # (1/2 + 1 + 0) / 3
     assert sums["answered_share"] == 7 / 9  # not: the greedy 1+2, one sampled 1+1
@@ -102,9 +102,35 @@ def test_scores_of_a_table_of_replies(tmp_path):
     assert (last.done, last.total) == (11, 11)  # 3 x 3 + 1 x 2
 
 
+def test_an_evaluation_that_died_goes_on_behind_its_last_lot(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "CHUNK", 2)
+    whole = Engine(lambda question, temperature, seed: rf"\boxed{{{len(question)}}}")
+    expected = asyncio.run(run.evaluate_in_stage(configured(), whole, [SUMS], tmp_path, "hash"))
+    here = tmp_path / "again"
+    here.mkdir()
+
+    def dies(question: str, temperature: float, seed: int | None) -> str:
+        if question == "1+3":
+            raise RuntimeError("died")
+        return rf"\boxed{{{len(question)}}}"
+
+    with pytest.raises(RuntimeError, match="died"):
+        asyncio.run(run.evaluate_in_stage(configured(), Engine(dies), [SUMS], here, "hash"))
+    again = Engine(whole.says)
+    scores = asyncio.run(run.evaluate_in_stage(configured(), again, [SUMS], here, "hash"))
+    assert {question for question, _, _ in again.asked} == {"1+3"}
+    assert sorted(again.asked) == sorted(item for item in whole.asked if item[0] == "1+3")
+    assert scores["sums"] | {"grading": None} == expected["sums"] | {"grading": None}
+    assert records.read(here / "answers.parquet", Answered) == records.read(tmp_path / "answers.parquet", Answered)
+    other = benchmark("sums", [{"question": q, "answer": "2"} for q in ("1+1", "9+9", "1+3")])
+    changed = Engine(whole.says)
+    asyncio.run(run.evaluate_in_stage(configured(), changed, [other], here, "hash"))
+    assert {question for question, _, _ in changed.asked} == {"9+9", "1+3"}
+
+
 def test_every_sampled_answer_has_a_seed_of_its_own(tmp_path):
     engine = Engine(lambda question, temperature, seed: r"\boxed{2}")
-    asyncio.run(run.evaluate_in_stage(configured(), engine, [SUMS], tmp_path))
+    asyncio.run(run.evaluate_in_stage(configured(), engine, [SUMS], tmp_path, "hash"))
     seeds = [seed for _, temperature, seed in engine.asked if temperature]
     assert len(set(seeds)) == len(seeds) == 6
 
@@ -114,7 +140,7 @@ def test_greedy_only(tmp_path):
     greedy = replace(asked.evaluation.benchmarks["sums"], k=0)
     asked = replace(asked, evaluation=replace(asked.evaluation, benchmarks={"sums": greedy}))
     engine = Engine(lambda question, temperature, seed: r"\boxed{2}")
-    scores = asyncio.run(run.evaluate_in_stage(asked, engine, [SUMS], tmp_path))["sums"]
+    scores = asyncio.run(run.evaluate_in_stage(asked, engine, [SUMS], tmp_path, "hash"))["sums"]
     assert (scores["k"], scores["mean_at_k"], scores["mean_at_k_interval"], len(engine.asked)) == (0, None, None, 3)
 
 
@@ -122,7 +148,9 @@ def test_a_prompt_without_room_for_an_answer_is_not_asked_and_not_right(tmp_path
     room = 300 + BASE.model.question_tokens - len("<|solve|>")
     rows = [{"question": "x" * room, "answer": "2"}, {"question": "x" * (room + 1), "answer": "2"}]
     engine = Engine(lambda question, temperature, seed: r"\boxed{2}")
-    scores = asyncio.run(run.evaluate_in_stage(configured(), engine, [benchmark("sums", rows)], tmp_path))["sums"]
+    scores = asyncio.run(run.evaluate_in_stage(configured(), engine, [benchmark("sums", rows)], tmp_path, "hash"))[
+        "sums"
+    ]
     assert (scores["greedy"], scores["cut_off_share"], len(engine.asked)) == (0.5, 0.5, 3)
 
 

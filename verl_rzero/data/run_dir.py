@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import verl_rzero
 from verl_rzero.base.errors import UserError, refusal, shown
 from verl_rzero.base.files import read_json, write_atomically, write_json
+from verl_rzero.data import parts
 from verl_rzero.settings import Settings, as_dict, read, save, schema
 
 SETTINGS, REPORT, LOCK = "settings.yaml", "report.json", ".lock"
@@ -70,10 +71,10 @@ def manifest(stage_dir: Path) -> Manifest:
 
 
 def start_stage(stage_dir: Path) -> None:
-    """An empty directory for a stage that isn't done; of an attempt before, only the log stays."""
+    """A directory for a stage that isn't done; of an attempt before, only the log and its parts stay."""
     stage_dir.mkdir(parents=True, exist_ok=True)
     for path in stage_dir.iterdir():
-        if path.name == LOG:
+        if path.name in (LOG, parts.DIRECTORY):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -82,7 +83,8 @@ def start_stage(stage_dir: Path) -> None:
 
 
 def finish_stage(stage_dir: Path, made: Manifest) -> None:
-    """Declare the stage done."""
+    """Declare the stage done: its files are whole, and its parts no longer needed."""
+    shutil.rmtree(stage_dir / parts.DIRECTORY, ignore_errors=True)
     write_json(stage_dir / MANIFEST, asdict(made))
     write_atomically(stage_dir / DONE, made.finished + "\n")
 

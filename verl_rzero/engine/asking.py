@@ -1,12 +1,16 @@
 """Questions of the Challenger and votes of the Solver, through engines that are fed with everything at once."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+import os
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from verl_rzero.base.progress import Progress
 from verl_rzero.data import anchors
+from verl_rzero.data.parts import Parts
 from verl_rzero.data.records import Question, VotedQuestion
 from verl_rzero.grading.grader import Grader, GradingCounts
 from verl_rzero.rules.answers import is_ill_posed, last_boxed, question_block
@@ -39,28 +43,34 @@ async def questions(
     model: str,
     round_: int,
     progress: Progress,
+    parts: Parts[Question],
     human: Sequence[anchors.Anchor] = (),
 ) -> list[Question]:
-    """N candidates of the Challenger, well-formed or not, in the order of their ids."""
-    examples = [
-        tuple(anchors.shown(human, settings.anchors.in_prompt, settings.seed, round_, i))
-        for i in range(settings.candidates)
-    ]
+    """N candidates of the Challenger, well-formed or not, in the order of their ids. Those of an attempt before are
+    not asked for again.
+    """
+    seeds = [sample_seed(settings.seed, "question", round_, i) for i in range(settings.candidates)]
+    found = {item.id: item for item in parts.before if item.id < len(seeds) and item.seed == seeds[item.id]}
+    missing = [i for i in range(settings.candidates) if i not in found]
+    examples = [tuple(anchors.shown(human, settings.anchors.in_prompt, settings.seed, round_, i)) for i in missing]
     rendered = {each: render(engine.tokenizer, challenger_messages(settings.prompts, each)) for each in {*examples}}
     prompts = [rendered[each] for each in examples]
-    seeds = [sample_seed(settings.seed, "question", round_, i) for i in range(settings.candidates)]
     sampling = parameters(settings.sampling.questions, settings.model.question_tokens)
-    texts = [""] * settings.candidates
-    done = 0
-    async for ended in engine.sample(prompts, sampling, seeds):
-        for sample in ended:
-            texts[sample.prompt] = engine.text(sample)
-        done += len(ended)
-        progress.update(done)
-    boxed = settings.question_box != "optional"
-    return [
-        question(i, round_, text, seed, model, boxed) for i, (text, seed) in enumerate(zip(texts, seeds, strict=True))
-    ]
+    needs_box = settings.question_box != "optional"
+    progress.update(len(found))
+    try:
+        async for ended in engine.sample(prompts, sampling, [seeds[i] for i in missing]):
+            new = [
+                question(number, round_, engine.text(sample), seeds[number], model, needs_box)
+                for sample in ended
+                for number in [missing[sample.prompt]]
+            ]
+            parts.add(new)
+            found |= {item.id: item for item in new}
+            progress.update(len(found))
+    finally:
+        parts.write()
+    return [found[i] for i in range(settings.candidates)]
 
 
 def question(number: int, round_: int, raw: str, seed: int, model: str, needs_box: bool = False) -> Question:
@@ -73,41 +83,91 @@ def question(number: int, round_: int, raw: str, seed: int, model: str, needs_bo
 
 
 async def votes(
-    settings: Settings, engine: "Engine", model: str, asked: Sequence[Question], truth: Truth | None, progress: Progress
+    settings: Settings,
+    engine: "Engine",
+    model: str,
+    asked: Sequence[Question],
+    truth: Truth | None,
+    progress: Progress,
+    parts: Parts[VotedQuestion],
 ) -> tuple[list[VotedQuestion], GradingCounts]:
-    """m replies to each well-formed question, grouped into classes of equal answers; and what the grouping cost."""
-    valid = [(item, item.question) for item in asked if item.well_formed and item.question is not None]
-    may_refuse, m = settings.curation.ill_posed_share is not None, settings.votes_of_dataset
-    seeds = [sample_seed(settings.seed, "vote", item.round, item.id) for item, _ in valid]
+    """m replies to each well-formed question, grouped into classes of equal answers while others are still sampled; and
+    what the grouping cost. Questions that an attempt before has voted on are not asked again.
+    """
+    m, may_refuse = settings.votes_of_dataset, settings.curation.ill_posed_share is not None
+    texts = {item.id: item.question for item in asked if item.well_formed and item.question is not None}
+    seeds = {item.id: sample_seed(settings.seed, "vote", item.round, item.id) for item in asked}
+    found = {
+        item.id: item
+        for item in parts.before
+        if item.question == texts.get(item.id) and item.seed == seeds[item.id] and len(item.raws) == m
+    }
+    missing = [item for item in asked if item.id in texts and item.id not in found]
     sampling = parameters(settings.sampling.votes, settings.model.answer_tokens)
-    texts = [text for _, text in valid]
-    replies = await solve(settings, engine, texts, m, sampling, seeds, progress, may_refuse)
-    denominator: Denominator = "all" if settings.unanswered == "all" else "answered"
-    result = []
-    grader = Grader(settings.grading.timeout_s)
-    for (item, text), seed, given in zip(valid, seeds, replies, strict=True):
-        answers = [reply.answer for reply in given]
-        voted = vote(ballots(answers, may_refuse), grader.same, denominator=denominator)
-        known = truth(text) if truth else None
-        result.append(
-            VotedQuestion(
-                id=item.id,
-                round=item.round,
-                question=text,
-                raws=[reply.text for reply in given],
-                answers=answers,
-                classes=list(voted.classes),
-                label=voted.label,
-                agreement=voted.agreement,
-                margin=voted.margin,
-                answered=voted.answered,
-                seed=seed,
-                model=model,
-                truth=known,
-            )
+    grader = Grader(settings.grading.timeout_s, max_workers=len(os.sched_getaffinity(0)))
+
+    async def vote_on(item: Question, replies: Sequence[Reply]) -> None:
+        made = await asyncio.to_thread(
+            voted, settings, item, texts[item.id], replies, seeds[item.id], model, grader, truth
         )
-    grader.close()
-    return result, grader.counts()
+        found[item.id] = made
+        parts.add([made])
+
+    answers = answered(
+        settings,
+        engine,
+        [texts[item.id] for item in missing],
+        m,
+        sampling,
+        [seeds[item.id] for item in missing],
+        progress,
+        may_refuse,
+        before=m * len(found),
+    )
+    voting: set[asyncio.Task[None]] = set()
+    try:
+        async for number, replies in answers:
+            for ended in [task for task in voting if task.done()]:
+                voting.remove(ended)
+                ended.result()
+            voting.add(asyncio.create_task(vote_on(missing[number], replies)))
+    finally:  # what is answered is kept also where the engine has died
+        await asyncio.gather(*voting)
+        parts.write()
+        grader.close()
+    return [found[number] for number in texts], grader.counts()
+
+
+def voted(
+    settings: Settings,
+    item: Question,
+    text: str,
+    replies: Sequence[Reply],
+    seed: int,
+    model: str,
+    grader: Grader,
+    truth: Truth | None,
+) -> VotedQuestion:
+    """The vote on one question."""
+    may_refuse = settings.curation.ill_posed_share is not None
+    denominator: Denominator = "all" if settings.unanswered == "all" else "answered"
+    answers = [reply.answer for reply in replies]
+    counted = vote(ballots(answers, may_refuse), grader.same, denominator=denominator)
+    return VotedQuestion(
+        id=item.id,
+        round=item.round,
+        question=text,
+        raws=[reply.text for reply in replies],
+        answers=answers,
+        classes=list(counted.classes),
+        label=counted.label,
+        agreement=counted.agreement,
+        margin=counted.margin,
+        answered=counted.answered,
+        seed=seed,
+        model=model,
+        truth=truth(text) if truth else None,
+    )
 
 
 def ballots(answers: Sequence[str | None], may_refuse: bool) -> list[str | None]:
@@ -126,18 +186,43 @@ async def solve(
     may_refuse: bool = False,
 ) -> list[list[Reply]]:
     """n replies of the Solver to each question; the j-th reply to a question with seed s is sampled with seed s+j."""
+    replies: list[list[Reply]] = [[Reply("", False)] * n for _ in texts_Q]
+    async for number, given in answered(settings, engine, texts_Q, n, sampling, seeds_Q, progress, may_refuse):
+        replies[number] = given
+    return replies
+
+
+async def answered(
+    settings: Settings,
+    engine: "Engine",
+    texts_Q: Sequence[str],
+    n: int,
+    sampling: dict[str, Any],
+    seeds_Q: Sequence[int] | None,
+    progress: Progress | None,
+    may_refuse: bool = False,
+    before: int = 0,
+) -> AsyncIterator[tuple[int, list[Reply]]]:
+    """As `solve`: a question's place and its n replies, as soon as all of them are there; `before` replies count as
+    given in `progress`.
+    """
     prompts_Q = [render(engine.tokenizer, voter_messages(settings.prompts, text, may_refuse)) for text in texts_Q]
     requests = [ids for ids in prompts_Q for _ in range(n)]
-    seeds = [seed + j for seed in seeds_Q for j in range(n)] if seeds_Q else None
-    replies: list[list[Reply]] = [[Reply("", False)] * n for _ in texts_Q]
-    done = 0
+    seeds = [seed + j for seed in seeds_Q for j in range(n)] if seeds_Q is not None else None
+    given: dict[int, dict[int, Reply]] = defaultdict(dict)
+    done = before
+    if progress is not None:
+        progress.update(done)
     async for ended in engine.sample(requests, sampling, seeds):
-        for sample in ended:
-            replies[sample.prompt // n][sample.prompt % n] = Reply(engine.text(sample), sample.finished)
         done += len(ended)
         if progress is not None:
             progress.update(done)
-    return replies
+        for sample in ended:
+            number, place = divmod(sample.prompt, n)
+            given[number][place] = Reply(engine.text(sample), sample.finished)
+            if len(given[number]) == n:
+                replies = given.pop(number)
+                yield number, [replies[j] for j in range(n)]
 
 
 def parameters(sampling: SamplingOf, max_tokens: int) -> dict[str, Any]:

@@ -70,7 +70,8 @@ def evaluate_model(asked: Settings, to: Path) -> dict[str, dict[str, Any]]:
 
 def _scored(asked: Settings, benchmark: LoadedBenchmark, place: store.Place) -> dict[str, Any]:
     """The scores of replies that are all there; a judge that failed before is asked again."""
-    from verl_rzero.evaluation.run import about, judged, score
+    from verl_rzero.evaluation.run import about, judged
+    from verl_rzero.evaluation.scores import score
 
     path, wanted = place.dir / RESULT, about(asked, benchmark)
     if path.is_file():

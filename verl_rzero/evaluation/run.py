@@ -1,8 +1,8 @@
-"""One Solver on benchmarks: replies, their grades, and the scores made of them."""
+"""One Solver on benchmarks: replies and their grades."""
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Any
 from verl_rzero import settings
 from verl_rzero.base.progress import Progress
 from verl_rzero.data import records
+from verl_rzero.data.parts import Parts
 from verl_rzero.data.records import Answered
 from verl_rzero.engine.asking import Reply, sample_seed, solve
 from verl_rzero.evaluation import function_tests, graders, judge, programs
-from verl_rzero.evaluation.intervals import clustered, wilson
+from verl_rzero.evaluation.scores import Same, score
 from verl_rzero.grading.grader import Grader, Tally
 from verl_rzero.rules.prompts import render, solver_messages
-from verl_rzero.rules.voting import vote, vote_by_text
 from verl_rzero.settings import Settings
 from verl_rzero.settings.benchmarks import Item, LoadedBenchmark
 
 if TYPE_CHECKING:
     from verl_rzero.engine.engines import Engine
-
-Same = Callable[[str, str], bool]
 
 _NO_JUDGE = ("choice", "program", "tests")
 """Graders after which nothing is left to judge."""
@@ -35,9 +33,12 @@ CHUNK = 1024
 
 
 async def evaluate_in_stage(
-    asked: Settings, engine: "Engine", benchmarks: Sequence[LoadedBenchmark], stage_dir: Path
+    asked: Settings, engine: "Engine", benchmarks: Sequence[LoadedBenchmark], stage_dir: Path, model: str
 ) -> dict[str, dict[str, Any]]:
-    """Scores per benchmark (see `score`), after every reply has gone to `<stage>/answers.parquet`."""
+    """Scores per benchmark (see `score`), after every reply has gone to `<stage>/answers.parquet`. Questions that the
+    model (a hash) has answered in an attempt before are not asked again.
+    """
+    parts = Parts(stage_dir, Answered, model)
     progress = Progress(stage_dir, sum(answers_to_give(asked, each) for each in benchmarks), "answer")
     scores: dict[str, dict[str, Any]] = {}
     kept: list[Answered] = []
@@ -45,7 +46,13 @@ async def evaluate_in_stage(
     grader = Grader(asked.grading.timeout_s)
     for each in benchmarks:
         tally = Tally(grader)
-        rows = await ask_and_grade(asked, engine, each, each.items, ProgressPart(progress, before), tally)
+        rows = given_before(asked, each, parts.before)
+        for first in range(len(rows), len(each.items), CHUNK):
+            items, at = each.items[first : first + CHUNK], before + first * (1 + asked.evaluation.k_of(each.name))
+            new = await ask_and_grade(asked, engine, each, items, ProgressPart(progress, at), tally, first)
+            parts.add(new)
+            parts.write()
+            rows += new
         before += answers_to_give(asked, each)
         rows = await asyncio.to_thread(judged, asked.evaluation.judge, each, rows)
         scores[each.name] = score(rows, _same(each, tally)) | about(asked, each) | {"grading": tally.counts.as_dict()}
@@ -53,6 +60,17 @@ async def evaluate_in_stage(
     grader.close()
     records.write(stage_dir / FILE, kept, Answered)
     return scores
+
+
+def given_before(asked: Settings, benchmark: LoadedBenchmark, rows: Sequence[Answered]) -> list[Answered]:
+    """The rows of a benchmark's first questions that are among `rows`, as far as they are answers to these."""
+    own = [row for row in rows if row.benchmark == benchmark.name]
+    replies = 1 + asked.evaluation.k_of(benchmark.name)
+    same = [
+        (row.question, row.answer, len(row.replies)) == (item.question, item.answer, replies)
+        for row, item in zip(own, benchmark.items, strict=False)
+    ]
+    return own[: same.index(False)] if False in same else own[: len(same)]
 
 
 class ProgressPart(Progress):
@@ -194,59 +212,6 @@ def judged(asked: settings.Judge, benchmark: LoadedBenchmark, rows: Sequence[Ans
 def _same(benchmark: LoadedBenchmark, tally: Tally) -> Same | None:
     """What lets sampled answers vote together: mathematical equality, or for letters and words the same text."""
     return tally.same if benchmark.grader == "math" else None
-
-
-def score(rows: Sequence[Answered], same: Same | None) -> dict[str, Any]:
-    """The numbers of one benchmark.
-
-    `greedy` and `mean_at_k` are accuracies by the rules, with 95 % intervals; `pass_at_k` is the share of questions to
-    which one of the k sampled answers is right, `maj_at_k` that to which their majority is (equal answers by `same`,
-    without it those of the same text; nobody's majority is wrong). `answered_share` and `cut_off_share` are over all
-    replies. Where a judge was asked there are also the same accuracies with the answers it calls right,
-    null as long as it failed on any of them, and as `_bounds` with all its failures taken as wrong, and as right.
-    """
-    n, k = len(rows), len(rows[0].replies) - 1
-    greedy = sum(row.right[0] for row in rows) / n
-    shares = [sum(row.right[1:]) / k for row in rows] if k else []
-    total = n * (1 + k)
-    return {
-        "greedy": greedy,
-        "greedy_interval": list(wilson(greedy, n)),
-        "mean_at_k": sum(shares) / n if k else None,
-        "mean_at_k_interval": list(clustered(shares, k)) if k else None,
-        "pass_at_k": sum(any(row.right[1:]) for row in rows) / n if k else None,
-        "maj_at_k": sum(_majority_is_right(row, same) for row in rows) / n if k else None,
-        "k": k,
-        "n": n,
-        "answered_share": sum(given is not None for row in rows for given in row.answers) / total,
-        "cut_off_share": sum(not ended for row in rows for ended in row.finished) / total,
-        **_judge_scores(rows, n, k),
-    }
-
-
-def _majority_is_right(row: Answered, same: Same | None) -> bool:
-    answers = row.answers[1:]
-    voted = vote_by_text(answers) if same is None else vote(answers, same)
-    return voted.label is not None and row.right[1 + answers.index(voted.label)]
-
-
-def _judge_scores(rows: Sequence[Answered], n: int, k: int) -> dict[str, Any]:
-    said = [word for row in rows for word in row.judged if word is not None]
-    if not said:
-        return {}
-    found: dict[str, Any] = {"judge_asked": len(said), "judge_failures": said.count("failed")}
-    parts = {"judge_greedy": slice(0, 1)} | ({"judge_mean_at_k": slice(1, None)} if k else {})
-    for name, part in parts.items():
-        fine = sum(right or word == "right" for row in rows for right, word in _pairs(row, part))
-        failed = sum(word == "failed" for row in rows for _, word in _pairs(row, part))
-        total = n * (1 if name == "judge_greedy" else k)
-        found[name] = None if failed else fine / total
-        found[f"{name}_bounds"] = [fine / total, (fine + failed) / total]
-    return found
-
-
-def _pairs(row: Answered, part: slice) -> list[tuple[bool, str | None]]:
-    return list(zip(row.right[part], row.judged[part], strict=True))
 
 
 def about(asked: Settings, benchmark: LoadedBenchmark) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from verl_rzero.base.progress import Progress
 from verl_rzero.data import records
 from verl_rzero.data.given import GivenQuestion, read_given
 from verl_rzero.data.outputs import kept_before, label_accuracy, model_hash, model_of, truth_of
+from verl_rzero.data.parts import Parts
 from verl_rzero.grading.counts import GradingCounts
 from verl_rzero.methods import base_models
 from verl_rzero.methods.inputs import StageInputs, remembered
@@ -73,7 +74,10 @@ def questions(stage: StageInputs) -> dict[str, Any]:
     async def work() -> list[records.Question]:
         engine = await stage.engines.of(stage.settings, model, stage.dir)
         progress = Progress(stage.dir, stage.settings.candidates, "question")
-        return await asking.questions(stage.settings, engine, model_hash(model), stage.round, progress, stage.anchors)
+        parts = Parts(stage.dir, records.Question, model_hash(model))
+        return await asking.questions(
+            stage.settings, engine, model_hash(model), stage.round, progress, parts, stage.anchors
+        )
 
     asked = asyncio.run(work())
     records.write(stage.dir / "questions.parquet", asked, records.Question)
@@ -100,7 +104,8 @@ def votes(stage: StageInputs) -> dict[str, Any]:
     async def work() -> tuple[list[records.VotedQuestion], GradingCounts]:
         engine = await stage.engines.of(stage.settings, model, stage.dir)
         progress = Progress(stage.dir, count * m, "answer")
-        return await asking.votes(stage.settings, engine, model_hash(model), asked, truth, progress)
+        parts = Parts(stage.dir, records.VotedQuestion, model_hash(model))
+        return await asking.votes(stage.settings, engine, model_hash(model), asked, truth, progress, parts)
 
     voted, grading = asyncio.run(work())
     records.write(stage.dir / "votes.parquet", voted, records.VotedQuestion)
@@ -193,9 +198,8 @@ def evaluation(stage: StageInputs) -> dict[str, Any]:
     loaded = [benchmark(stage, name) for name in stage.settings.evaluation.benchmarks]
 
     async def work() -> dict[str, Any]:
-        return await evaluate_in_stage(
-            stage.settings, await stage.engines.of(stage.settings, model, stage.dir), loaded, stage.dir
-        )
+        engine = await stage.engines.of(stage.settings, model, stage.dir)
+        return await evaluate_in_stage(stage.settings, engine, loaded, stage.dir, model_hash(model))
 
     return asyncio.run(work())
 
