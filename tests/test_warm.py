@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from verl_rzero.engine import warm
+from verl_rzero.engine.warm.server import REQUEST_S
 
 SERVE = "import sys; from verl_rzero.engine.warm.server import serve; serve(sys.argv[1], ('json',))"
 
@@ -113,6 +116,54 @@ def test_child_ends_when_whoever_started_it_is_killed(env, tmp_path):
     starter.kill()
     starter.wait()
     wait_until(lambda: not alive(pid))
+
+
+def connected(env: dict[str, str]) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.connect(env[warm.SOCKET_VARIABLE])
+    return client
+
+
+@pytest.mark.parametrize("said", [b"", (1000).to_bytes(8, "big"), (1000).to_bytes(8, "big") + b'{"argv": '])
+def test_a_client_that_ends_while_it_asks_does_not_end_the_server(env, said):
+    with connected(env) as client, (Path(__file__)).open() as file:
+        if said:
+            socket.send_fds(client, [said], [file.fileno()])
+    child = start(
+        env, "-c", "import os; print(sorted(os.listdir('/proc/%d/fd' % os.getppid())))", stdout=subprocess.PIPE
+    )
+    first = child.communicate()[0]
+    assert child.returncode == 0
+    again = start(
+        env, "-c", "import os; print(sorted(os.listdir('/proc/%d/fd' % os.getppid())))", stdout=subprocess.PIPE
+    )
+    assert again.communicate()[0] == first  # no descriptor of the lost client stays with the server
+
+
+def test_a_client_that_stops_while_it_asks_holds_the_others_up_for_some_seconds_only(env):
+    with connected(env) as client:
+        client.sendall((1000).to_bytes(8, "big"))
+        begin = time.monotonic()
+        child = start(env, "-c", "pass")
+        assert child.wait() == 0
+        assert time.monotonic() - begin < REQUEST_S + 5
+        assert client.recv(1) == b""  # it is told that nobody listens to it any more
+
+
+@pytest.mark.parametrize("where", ["nothing there", "nobody listens", "it hangs up"])
+def test_without_a_server_the_stand_in_becomes_python_itself(env, tmp_path, where):
+    path = tmp_path / "s"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    if where != "nothing there":
+        listener.bind(str(path))
+    if where == "it hangs up":
+        listener.listen()
+        threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True).start()
+    words = ["-c", "import sys, os; print(os.getpid(), 'json' in sys.modules); sys.exit(5)"]
+    child = start({**env, warm.SOCKET_VARIABLE: str(path)}, *words, stdout=subprocess.PIPE)
+    assert child.communicate()[0].split() == [str(child.pid), "False"]
+    assert child.returncode == 5
+    listener.close()
 
 
 def test_numpy_seeds_differ_between_children(env):

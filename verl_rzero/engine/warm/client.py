@@ -25,15 +25,21 @@ def main() -> int:
             continue
         fds.append(int(name))
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    server.connect(os.environ["VERL_RZERO_WARM_SOCKET"])
+    try:
+        server.connect(os.environ["VERL_RZERO_WARM_SOCKET"])
+    except OSError:  # nobody listens any more
+        return _without_server()
     request = json.dumps({"argv": sys.argv[1:], "env": dict(os.environ), "cwd": os.getcwd(), "fds": fds}).encode()
     rights = array.array("i", fds)
-    server.sendmsg([len(request).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-    server.sendall(request)
     answers = server.makefile("rb")
-    line = answers.readline()
+    try:
+        server.sendmsg([len(request).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        server.sendall(request)
+        line = answers.readline()
+    except OSError:
+        line = b""
     if not line:
-        sys.exit("the warm-start server is gone")
+        return _without_server()
     child = int(line)
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(signum, lambda received, _frame: _pass_on(child, received))
@@ -53,6 +59,11 @@ def main() -> int:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     return code
+
+
+def _without_server() -> int:
+    """Become the Python that this stands in for, which starts some seconds later."""
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 def _pass_on(child: int, signum: int) -> None:

@@ -38,6 +38,8 @@ MODULES = (
     "hydra",
 )
 MAX_FDS = 250
+REQUEST_S = 5.0
+"""How long a client may take to say what it wants, while others wait."""
 
 
 def serve(socket_path: str, modules: tuple[str, ...] = MODULES) -> None:
@@ -83,7 +85,13 @@ class Child:
 
 
 def _start_child(client: socket.socket, listener: socket.socket, selector: selectors.BaseSelector) -> None:
-    request, received = _receive(client)
+    try:
+        client.settimeout(REQUEST_S)
+        request, received = _receive(client)
+        client.settimeout(None)
+    except (OSError, EOFError):  # it ended or stopped while it asked; if it lives, it goes on by itself
+        client.close()
+        return
     pid = os.fork()
     if not pid:
         for child in {id(key.data): key.data for key in selector.get_map().values() if key.data}.values():
@@ -115,13 +123,26 @@ def _end_child(child: Child, selector: selectors.BaseSelector) -> None:
 
 
 def _receive(client: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """What a client asks for, with the descriptors that it sent.
+
+    Raises:
+        EOFError, OSError: it ended, or took longer than it may.
+    """
     fds = array.array("i")
     header, ancillary, _, _ = client.recvmsg(8, socket.CMSG_SPACE(MAX_FDS * fds.itemsize))
     for _level, _kind, data in ancillary:
         fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    size, body = int.from_bytes(header, "big"), b""
-    while len(body) < size:
-        body += client.recv(size - len(body))
+    try:
+        size, body = int.from_bytes(header, "big"), b""
+        while len(body) < size or not size:
+            more = client.recv(size - len(body))
+            if not more:
+                raise EOFError
+            body += more
+    except (EOFError, OSError):
+        for fd in fds:
+            os.close(fd)
+        raise
     return json.loads(body), list(fds)
 
 
