@@ -179,6 +179,31 @@ def test_an_attempt_before_leaves_only_its_log_and_its_parts(run):
     assert (run / "round_1/votes/stage.log").read_text().count("working on round_1/votes") == 3
 
 
+def checkpointed(stage_dir: Path, steps: int, latest: str | None) -> None:
+    """What a training leaves that was killed in its `steps`-th step."""
+    for step in range(1, steps):
+        (stage_dir / f"checkpoints/global_step_{step}").mkdir(parents=True)
+    if latest is not None:
+        (stage_dir / "checkpoints" / run_dir.LATEST).write_text(latest)
+    lines = [json.dumps({"step": step}) for step in range(1, steps)]
+    (stage_dir / run_dir.METRICS).write_text("\n".join([*lines, '{"st']))
+    (stage_dir / "model").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("latest", "resumes", "left"),
+    [("3", True, [1, 2, 3]), ("4", False, None), ("9", True, None), ("", True, None), (None, True, None)],
+)
+def test_a_training_goes_on_from_its_last_whole_checkpoint_or_anew(tmp_path, latest, resumes, left):
+    checkpointed(tmp_path, 5, latest)
+    run_dir.start_stage(tmp_path, resumes)
+    assert (tmp_path / "checkpoints").exists() == (left is not None)
+    assert not (tmp_path / "model").exists()
+    lines = (tmp_path / run_dir.METRICS).read_text().splitlines() if left else None
+    assert (lines and [json.loads(line)["step"] for line in lines]) == left
+    assert (tmp_path / run_dir.METRICS).exists() == (left is not None)
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopping_ends_every_process_of_the_run_and_no_other(run, signum):
     elsewhere = subprocess.Popen(["sleep", "60"], env={**os.environ, RUN_VARIABLE: f"{run}-other"})

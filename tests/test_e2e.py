@@ -43,6 +43,7 @@ SMALL = [
     "solver.steps=3",
     "solver.batch_size=8",
     "solver.minibatch_size=8",  # one update a step
+    "checkpoint_every=1",
     "candidates=40",
     "votes=4",
     "band=[0.0,1.0]",
@@ -125,6 +126,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, ray_directory: str) -> Path:
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert not run_dir.is_done(run / "round_1/solver")
+    (directory / "metrics.jsonl").write_bytes((run / "round_1/solver/metrics.jsonl").read_bytes())
     done = {stage: (run / stage / "DONE").stat().st_mtime_ns for stage in STAGES if run_dir.is_done(run / stage)}
     assert list(done) == list(STAGES[:6])
     second = orchestrator(run, words, output, ray_directory)
@@ -137,6 +139,21 @@ def run(tmp_path_factory: pytest.TempPathFactory, ray_directory: str) -> Path:
 
 def test_nothing_of_the_run_is_left_behind(run):
     assert processes_of(run) == []
+
+
+def test_the_killed_training_went_on_from_its_last_checkpoint(run):
+    before = (run.parent / "metrics.jsonl").read_text().splitlines()
+    lines = (run / "round_1/solver/metrics.jsonl").read_text().splitlines()
+    assert lines[0] == before[0]  # with its time: it was not done again
+    steps = [json.loads(line) for line in lines]
+    assert [step["step"] for step in steps] == [1, 2, 3]
+    assert run_dir.result(run / "round_1/solver")["steps"] == [
+        {key: value for key, value in step.items() if key != "time"} for step in steps
+    ]
+    resumed = sum(line in before for line in lines)
+    assert steps[0]["kl"] == pytest.approx(0, abs=1e-6)  # the first step's policy is the reference
+    assert steps[resumed]["kl"] > 1e-6  # the weights are those that were trained, not the stage's start
+    assert not (run / "round_1/solver/checkpoints").exists()
 
 
 def test_report_has_every_part(run):

@@ -214,7 +214,19 @@ def test_nothing_foreign_is_trained_on_or_measured(model, hardware, role):
     config = job(model, hardware, role)
     assert config.data.train_files == config.data.val_files == "train.parquet"
     assert (config.trainer.val_before_train, config.trainer.test_freq) == (False, -1)
-    assert value(config, "actor_rollout_ref.actor.checkpoint.save_contents") == ["hf_model"]
+    assert value(config, "actor_rollout_ref.actor.checkpoint.save_contents") == jobs.saved(loaded(model, hardware))
+
+
+@pytest.mark.parametrize(("every", "freq"), [(0, 15), (5, 5), (100, 15)])
+def test_a_checkpoint_that_a_job_can_go_on_from_is_asked_for(every, freq):
+    asked = settings.load(["model=qwen3_4b_base", "hardware=8gpu", f"checkpoint_every={every}"])
+    config = jobs.verl_config(asked, "solver", model="m", train_file="t.parquet", stage_dir="/run/stage")
+    saved = ["model", "optimizer", "extra", "hf_model"] if every else ["hf_model"]
+    assert value(config, "actor_rollout_ref.actor.checkpoint.save_contents") == saved == jobs.saved(asked)
+    assert value(config, "actor_rollout_ref.actor.checkpoint.load_contents") == saved
+    assert config.trainer.save_freq == freq
+    assert config.trainer.resume_mode == ("auto" if every else "disable")
+    assert config.trainer.max_actor_ckpt_to_keep == 2
 
 
 @pytest.mark.parametrize(("model", "hardware"), [pair for pair in COMBINATIONS if pair[1] == "1gpu"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 import re
 from random import Random
 from types import SimpleNamespace
@@ -244,6 +245,38 @@ def test_a_task_that_no_prompt_holds_is_none(programs):
     )
     asyncio.run(sampler(model))
     assert [(each.reason, each.reward) for each in sampler.proposed] == [("too_long", -0.5)] * 2
+
+
+@pytest.mark.parametrize("solves", ["this_step", "previous_step"])
+def test_self_play_goes_on_from_its_state_as_if_nothing_had_been(programs, solves):
+    """Two steps, and a third of another sampler that was put where the first one stood, as JSON holds it."""
+    asked = play(kinds=("deduction", "abduction"), solves=solves)
+
+    def model(step):
+        replies = [proposes(ADDS.replace("1", str(step)), str(n)) for n in range(2)]
+        return Model(
+            propose_deduction=replies,
+            propose_abduction=replies,
+            solve_deduction=[answers("deduction", str(n)) for n in range(12)],
+            solve_abduction=[answers("abduction", str(n)) for n in range(12)],
+        )
+
+    def made(buffers):
+        return ProposesAndSolves(asked, 2, 2, buffers, programs, lambda _: True, "0")
+
+    first = made(TaskBuffers(3))
+    for step in (1, 2):
+        asyncio.run(first(model(step)))
+    state = json.loads(json.dumps(first.state()))
+    second = made(TaskBuffers(3, [identity("deduction", 1)]))
+    second.restore(state)
+    calls = [model(3), model(3)]
+    stored = [asyncio.run(sampler(each)) for sampler, each in zip((first, second), calls, strict=True)]
+    assert earned(stored[0]) == earned(stored[1])
+    assert calls[0].calls == calls[1].calls
+    assert second.buffers.tasks() == first.buffers.tasks()
+    assert second.proposed == first.proposed
+    assert [each.step for each in second.proposed] == [step for step in (1, 2, 3) for _ in range(4)]
 
 
 def test_the_seconds_of_a_step_that_programs_took(programs):

@@ -26,6 +26,12 @@ SETTINGS, REPORT, LOCK = "settings.yaml", "report.json", ".lock"
 MANIFEST, DONE, RESULT, LOG = "manifest.json", "DONE", "result.json", "stage.log"
 """In each stage's directory. DONE is written last; without it the stage didn't happen."""
 
+CHECKPOINTS, METRICS = "checkpoints", "metrics.jsonl"
+"""Of a training: from these an interrupted one goes on."""
+
+LATEST = "latest_checkpointed_iteration.txt"
+"""Among the checkpoints: verl's note of the last one, written when it is whole."""
+
 FAILED = "FAILED"
 """In the directory of a stage whose last attempt failed: how it ended."""
 
@@ -70,16 +76,31 @@ def manifest(stage_dir: Path) -> Manifest:
     return Manifest(**read_json(stage_dir / MANIFEST))
 
 
-def start_stage(stage_dir: Path) -> None:
-    """A directory for a stage that isn't done; of an attempt before, only the log and its parts stay."""
+def start_stage(stage_dir: Path, resumes: bool = False) -> None:
+    """A directory for a stage that isn't done. Of an attempt before stay the log, what was asked of models, and where a
+    training `resumes`, its last checkpoint with the numbers of the steps up to it.
+    """
     stage_dir.mkdir(parents=True, exist_ok=True)
+    step = _checkpointed(stage_dir) if resumes else 0
+    stays = {LOG, parts.DIRECTORY, *((CHECKPOINTS, METRICS) if step else ())}
     for path in stage_dir.iterdir():
-        if path.name in (LOG, parts.DIRECTORY):
+        if path.name in stays:
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
+    if (stage_dir / METRICS).exists():
+        lines = (stage_dir / METRICS).read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        write_atomically(stage_dir / METRICS, "".join(whole))
+
+
+def _checkpointed(stage_dir: Path) -> int:
+    """The step of the last checkpoint that is whole, 0 without one."""
+    tracker = stage_dir / CHECKPOINTS / LATEST
+    text = tracker.read_text(encoding="utf-8").strip() if tracker.is_file() else ""
+    return int(text) if text.isdigit() and (tracker.parent / f"global_step_{text}").is_dir() else 0
 
 
 def finish_stage(stage_dir: Path, made: Manifest) -> None:

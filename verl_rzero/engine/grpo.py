@@ -12,6 +12,7 @@ from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
 from verl.utils.fs import copy_to_local  # noqa: F401  (imported here so that a warm server has it)
 
+from verl_rzero.data.run_dir import LATEST
 from verl_rzero.engine import (
     advantages,  # noqa: F401  (puts ours into verl's registry)
     guards,
@@ -38,7 +39,7 @@ def run(config: Any, sampler: Sampler, batch_reward: BatchReward) -> SelfPlayTra
     config.transfer_queue.enable = True
     OmegaConf.resolve(config)
     tq.init(config.transfer_queue)
-    trainer = SelfPlayTrainer(config, batch_reward)
+    trainer = SelfPlayTrainer(config, batch_reward, sampler)
     trainer.init()
     servers, reward_workers = trainer.rollout_servers(), trainer.get_reward_handles()
     trainer.fit(BatchRollouts(config, trainer.tokenizer, servers, reward_workers, sampler, batch_reward))
@@ -48,7 +49,7 @@ def run(config: Any, sampler: Sampler, batch_reward: BatchReward) -> SelfPlayTra
 def trained_model(config: Any) -> Path:
     """The Hugging Face directory that the job saved last."""
     checkpoints = Path(config.trainer.default_local_dir)
-    step = (checkpoints / "latest_checkpointed_iteration.txt").read_text()
+    step = (checkpoints / LATEST).read_text()
     return checkpoints / f"global_step_{step}" / "actor" / "huggingface"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from verl_rzero.data import run_dir
 from verl_rzero.engine import model_check, on_cpu, verl_tree
 from verl_rzero.engine.lengths import lengths, longest
 from verl_rzero.engine.memory import Shape
@@ -159,8 +160,13 @@ def _actor(settings: Settings, job: Challenger | Solver, tokens: int) -> dict[st
         "kl_loss_type": "low_var_kl",
         "data_loader_seed": settings.seed,
         "optim": {"lr": job.lr, "weight_decay": job.weight_decay},
-        "checkpoint": {"save_contents": ["hf_model"]},
+        "checkpoint": {"save_contents": saved(settings)},
     }
+
+
+def saved(settings: Settings) -> list[str]:
+    """What verl writes of a checkpoint: the model that any program can load, and what a job goes on from."""
+    return [*(("model", "optimizer", "extra") if settings.checkpoint_every else ()), "hf_model"]
 
 
 def _trainer(settings: Settings, job: Challenger | Solver, role: str, stage_dir: Path) -> dict[str, Any]:
@@ -170,14 +176,15 @@ def _trainer(settings: Settings, job: Challenger | Solver, role: str, stage_dir:
         "nnodes": settings.hardware.nodes,
         "total_training_steps": job.steps,
         "total_epochs": job.steps + 1,  # a small dataset is gone through many times; the steps decide
-        "save_freq": max(1, job.steps),
+        "save_freq": min(settings.checkpoint_every or job.steps, max(1, job.steps)),
+        "max_actor_ckpt_to_keep": 2,  # with 1 verl deletes the last before the new one is whole
         "test_freq": -1,
         "val_before_train": False,
-        "resume_mode": "disable",
+        "resume_mode": "auto" if settings.checkpoint_every else "disable",
         "logger": _loggers(settings),
         "project_name": "verl_rzero",
         "experiment_name": "/".join(stage_dir.parts[-2:]),
-        "default_local_dir": str(stage_dir / "checkpoints"),
+        "default_local_dir": str(stage_dir / run_dir.CHECKPOINTS),
     }
 
 

@@ -106,6 +106,12 @@ RELIANCES = (
              "the loop; reads its attributes", parameters="self agent_loop_manager",
              mentions="agent_loop_manager timing_raw global_steps total_training_steps on_train_begin "
                       "_compute_metrics"),
+    Reliance("trainer.py", f"{_TRAINER}._load_checkpoint",
+             "overrides it, to put the sampler where it stood", parameters="self",
+             mentions="resume_mode global_steps default_local_dir global_step_ find_latest_ckpt_path"),
+    Reliance("trainer.py", f"{_TRAINER}._save_checkpoint",
+             "overrides it, to write where the sampler stands before the checkpoint counts", parameters="self",
+             mentions="default_local_dir global_step_ latest_checkpointed_iteration.txt"),
     Reliance("trainer.py", f"{_TRAINER}.on_train_begin", "overrides it, to begin the progress", parameters="self"),
     Reliance("trainer.py", f"{_TRAINER}.on_sample_begin",
              "overrides it, to wait for the rollouts", parameters="self"),

@@ -50,8 +50,24 @@ class Sampler(Protocol):
 
     async def __call__(self, ask: Ask) -> list[Trajectory]: ...
 
+    def state(self) -> dict[str, Any]:
+        """What an interrupted training needs to go on, as JSON holds it."""
+        ...
 
-class WholeBatch:
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
+class Stateless:
+    """A sampler whose steps don't depend on those before."""
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class WholeBatch(Stateless):
     """n responses to each prompt, all of them trained on."""
 
     def __init__(self, n: int) -> None:
@@ -61,7 +77,7 @@ class WholeBatch:
         return await ask(self.n)
 
 
-class VotesAndTrains:
+class VotesAndTrains(Stateless):
     """`votes` answers to each prompt make its label, the first `trained_on` are rewarded by it and trained on (TTRL).
 
     Args:

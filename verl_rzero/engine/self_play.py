@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from random import Random
 from statistics import mean
 from typing import Any
@@ -170,6 +170,20 @@ class ProposesAndSolves:
             for (task, trajectory), answer, fine in zip(pairs, answers, rights, strict=True)
         ]
 
+    def state(self) -> dict[str, Any]:
+        return {
+            "step": self._step,
+            "buffers": [asdict(task) for task in self.buffers.tasks()],
+            "of_last_step": [asdict(task) for task in self._of_last_step],
+            "proposed": [asdict(task) for task in self.proposed],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._step = state["step"]
+        self.buffers.replace(map(_task, state["buffers"]))
+        self._of_last_step = [_task(each) for each in state["of_last_step"]]
+        self.proposed = [ProposedTask(**each) for each in state["proposed"]]
+
     @contextmanager
     def _timed(self) -> Iterator[None]:
         begin = time.monotonic()
@@ -233,6 +247,11 @@ def _record(step: int, asked: Asked, raw: str, task: Task | str, solved: float |
         return ProposedTask(step, asked.kind, asked.program, [], [], "", False, task, solved, reward, raw)
     inputs, outputs = list(task.inputs), list(task.outputs)
     return ProposedTask(step, task.kind, task.program, inputs, outputs, task.message, True, None, solved, reward, raw)
+
+
+def _task(fields: dict[str, Any]) -> Task:
+    """A task that went through JSON."""
+    return Task(**fields | {"inputs": tuple(fields["inputs"]), "outputs": tuple(fields["outputs"])})
 
 
 def _text(trajectory: Trajectory) -> str:

@@ -3,8 +3,9 @@
 `fit` of stock verl stays the loop. Its hooks `on_train_begin` and `on_sample_begin` are filled, and private methods are
 overridden, each calling verl's own: `_init_resource_pool_mgr` (our worker's class in place of verl's), `_balance_batch`
 (on a CPU, the responses to a prompt stay together), `_compute_ref_log_prob` and `_update_actor` (which columns are
-sent), `_compute_advantage` (rewards that verl computes after sampling are changed just before) and `_compute_metrics`
-(the metrics file). It sets the replay buffer's `poll_interval` and reads the handles of verl's managers.
+sent), `_compute_advantage` (rewards that verl computes after sampling are changed just before), `_load_checkpoint` and
+`_save_checkpoint` (where the sampler stands) and `_compute_metrics` (the metrics file). It sets the replay buffer's
+`poll_interval` and reads the handles of verl's managers.
 `reliances.py` lists all of it, `guards.check` compares it with what is installed.
 """
 
@@ -25,12 +26,18 @@ from verl.trainer.ppo.utils import Role
 from verl.trainer.ppo.v1 import PPOTrainerSync
 from verl.utils.debug import marked_timer
 
+from verl_rzero.base.files import read_json, write_json
 from verl_rzero.base.progress import Progress
+from verl_rzero.data.run_dir import METRICS
 from verl_rzero.engine.batch_rewards import BatchReward
 from verl_rzero.engine.batches import BatchRollouts
 from verl_rzero.engine.cpu import prompts
+from verl_rzero.engine.samplers import Sampler
 from verl_rzero.engine.worker import self_play_worker
 from verl_rzero.grading.counts import COLUMNS, step_metrics
+
+SAMPLER = "sampler.json"
+"""In a checkpoint: where the sampler stood."""
 
 POLL_S = 0.05  # verl's replay buffer asks every 2 s whether a batch is complete; ours is complete before it asks
 METRIC_NAMES = {
@@ -64,9 +71,9 @@ MODEL_INPUT = ["prompts", "responses", "response_mask", "loss_mask", "input_ids"
 class SelfPlayTrainer(PPOTrainerSync):
     """GRPO on stock verl; writes one JSON line a step to `<stage>/metrics.jsonl` and keeps the stage's progress."""
 
-    def __init__(self, config: Any, batch_reward: BatchReward) -> None:
+    def __init__(self, config: Any, batch_reward: BatchReward, sampler: Sampler) -> None:
         super().__init__(config)
-        self.batch_reward = batch_reward
+        self.batch_reward, self.sampler = batch_reward, sampler
         self.replay_buffer.poll_interval = POLL_S
         self.stage_dir = Path(config.verl_rzero.stage_dir)
         self.records: list[dict[str, float]] = []
@@ -88,6 +95,24 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     def on_train_begin(self) -> None:
         self.progress = Progress(self.stage_dir, self.total_training_steps, "step")
+        if self.global_steps > 1:
+            lines = (self.stage_dir / METRICS).read_text(encoding="utf-8").splitlines()
+            self.records = [{key: value for key, value in json.loads(line).items() if key != "time"} for line in lines]
+            self.progress.update(self.global_steps - 1)
+
+    def _load_checkpoint(self) -> None:
+        super()._load_checkpoint()
+        if self.global_steps:
+            self.sampler.restore(read_json(self._checkpoint() / SAMPLER))
+
+    def _save_checkpoint(self) -> None:
+        """verl's, which ends with the file that names it the latest; before that, where the sampler stands."""
+        self._checkpoint().mkdir(parents=True, exist_ok=True)
+        write_json(self._checkpoint() / SAMPLER, self.sampler.state())
+        super()._save_checkpoint()
+
+    def _checkpoint(self) -> Path:
+        return Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
 
     def on_sample_begin(self) -> None:
         manager = self.agent_loop_manager
@@ -164,7 +189,7 @@ class SelfPlayTrainer(PPOTrainerSync):
             key.removeprefix("rzero/"): float(value) for key, value in metrics.items() if key.startswith("rzero/")
         }
         self.records.append(record)
-        with (self.stage_dir / "metrics.jsonl").open("a") as file:
+        with (self.stage_dir / METRICS).open("a") as file:
             file.write(json.dumps({"time": time.time(), **record}) + "\n")
         self.progress.update(global_steps, f"reward {record['reward_mean']:.3f}")
 

@@ -14,7 +14,12 @@ class TaskBuffers:
     """
 
     def __init__(self, most: int, tasks: Iterable[Task] = ()) -> None:
-        self._of: dict[Kind, deque[Task]] = {kind: deque(maxlen=most) for kind in KINDS}
+        self.most = most
+        self.replace(tasks)
+
+    def replace(self, tasks: Iterable[Task]) -> None:
+        """Hold these instead."""
+        self._of: dict[Kind, deque[Task]] = {kind: deque(maxlen=self.most) for kind in KINDS}
         for task in tasks:
             self.add(task)
 

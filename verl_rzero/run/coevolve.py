@@ -118,7 +118,7 @@ def do(
     alarm shall stop the run.
     """
     for stage in group:
-        run_dir.start_stage(stage.directory(run))
+        run_dir.start_stage(stage.directory(run), resumes=settings.checkpoint_every > 0)
     first = group[0]
     variables = server.variables(WARM_UP_S if first.kind.uses_engine else 0.0) if server else {}
     keep = frozenset({server.process.pid} if server else ())

@@ -34,6 +34,13 @@ class Settings:
     )
     seed: int = field(metadata=doc("seed of the run", at_least=0))
     dry_run: bool = field(metadata=doc("print the plan, check every job's settings, start nothing"))
+    checkpoint_every: int = field(
+        metadata=doc(
+            "training steps after which a job leaves a checkpoint, optimizer included, from which it goes on after an "
+            "interruption; 0: none, an interrupted job starts anew",
+            at_least=0,
+        )
+    )
     algorithm: str = field(
         metadata=doc(
             "rzero: a Challenger and a Solver in turn; ttrl: a Solver on the majority of its own answers to given "
