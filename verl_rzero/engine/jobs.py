@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from verl_rzero.data import run_dir
 from verl_rzero.engine import model_check, on_cpu, verl_tree
 from verl_rzero.engine.lengths import lengths, longest
 from verl_rzero.engine.memory import Shape
@@ -177,7 +178,7 @@ def _trainer(settings: Settings, job: Challenger | Solver, role: str, stage_dir:
         "logger": _loggers(settings),
         "project_name": "verl_rzero",
         "experiment_name": "/".join(stage_dir.parts[-2:]),
-        "default_local_dir": str(stage_dir / "checkpoints"),
+        "default_local_dir": str(stage_dir / run_dir.CHECKPOINTS),
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from verl_rzero.base.errors import UserError
-from verl_rzero.data import records
+from verl_rzero.data import records, run_dir
 from verl_rzero.data.outputs import model_of
 from verl_rzero.engine.checkpoints import make_portable
 from verl_rzero.methods.inputs import StageInputs
@@ -55,7 +55,7 @@ def train(
         if frozen_solver is not None:
             stage.engines.keep(frozen_solver, trainer.solver_servers(), trainer.tokenizer)
     if list(config.actor_rollout_ref.actor.checkpoint.save_contents) == ["hf_model"]:
-        shutil.rmtree(stage.dir / "checkpoints")
+        shutil.rmtree(stage.dir / run_dir.CHECKPOINTS)
     return {"model": "model", "steps": steps}
 
 
