@@ -67,10 +67,12 @@ def test_estimates_of_what_is_not_trained_of_replay_and_of_the_other_methods(tmp
     replay = estimates(["hardware=cpu", "rounds=1", "candidates=300", "curation.replay_share=0.25"])
     assert replay["curation"] == {"training rows": 400 * (40 + 32) * 6}
     assert estimates(["hardware=cpu", "model=ttrl_tiny", "method=ttrl", "rounds=1"], model=5)["solver"] == {"model": 5}
-    words = ["hardware=cpu", "model=code_tiny", "method=absolute_zero", "rounds=1", "self_play.buffer=100"]
-    zero = estimates(words, model=5)
+    words = ["hardware=cpu", "model=code_tiny", "method=absolute_zero", "rounds=1"]
+    zero = estimates([*words, "self_play.buffer=100"], model=5)
     # three kinds, 10 steps of 16 proposals, of 48 tokens, each as text and as a task
     assert zero["solver"] == {"model": 5, "tasks": 2 * 3 * (10 * 16 + 100) * 48 * 6}
+    # after two rounds 32 seeds and 320 proposals at most are remembered
+    assert estimates(words, round_=2)["solver"]["tasks"] == 2 * 3 * (10 * 16 + 32 + 320) * 48 * 6
     assert zero["seeds"] == {"tasks": 2 * 3 * 32 * 48 * 6}
 
 

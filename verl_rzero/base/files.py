@@ -19,7 +19,8 @@ def write_atomically(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # of a write or a sync the system names none
+        if error.errno is not None and error.filename is None:  # a write and a sync name none
+            error.filename = str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
