@@ -2,7 +2,9 @@
 
 FAKE_HANG, FAKE_FAIL, FAKE_SILENT name a stage that hangs, fails with a message, or ends well without results. The
 first two and base/model leave a sleeping process in a session of its own behind, as an engine might. With
-FAKE_LEAVES_FILES each stage leaves a temporary file.
+FAKE_LEAVES_FILES each stage leaves a temporary file. With FAKE_MODELS, a number of bytes, stages that have a model
+leave one. FAKE_NO_ROOM=STAGE:MESSAGE fails as a program does whose disk says MESSAGE; FAKE_FILLS names a stage that
+writes to its directory until the disk is full.
 """
 
 import os
@@ -48,8 +50,24 @@ def do(run: Path, stage: str) -> None:
         time.sleep(300)
     if os.environ.get("FAKE_FAIL") == stage:
         sys.exit("error: no more questions")
+    failing, _, message = os.environ.get("FAKE_NO_ROOM", "").partition(":")
+    if failing == stage:
+        raise OSError(message)
+    if os.environ.get("FAKE_FILLS") == stage:
+        fill(here / "weights.bin")
+    result = RESULTS[stage.rpartition("/")[2]]
+    if "FAKE_MODELS" in os.environ and "model" in result:
+        (here / "model").mkdir()
+        (here / "model/weights.bin").write_bytes(bytes(int(os.environ["FAKE_MODELS"])))
+        (here / "model/config.json").write_text("{}")
     if os.environ.get("FAKE_SILENT") != stage:
-        write_json(here / "result.json", RESULTS[stage.rpartition("/")[2]])
+        write_json(here / "result.json", result)
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(2**20))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 from verl_rzero.base import display
-from verl_rzero.base.errors import StageFailed, UserError, refusal
+from verl_rzero.base.errors import NO_ROOM, StageFailed, UserError, refusal
 
 
 def number(key: str, text: str) -> float:
@@ -63,6 +63,12 @@ def exit_code(
         # Whoever read the output has gone; Python would complain once more when it closes the stream at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        after = f" The same command {again} once that is put right." if again else ""
+        print(f"error: {error}. What was done before stays.{after}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -1,6 +1,14 @@
 """The errors that are meant for the person at the keyboard."""
 
+import errno
+import os
 from pathlib import Path
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a disk that is full, a quota that is used up, a file system that can't be written to."""
+
+NO_ROOM_WORDS = tuple(os.strerror(number) for number in NO_ROOM)
+"""How the system says so, in the messages of Python, C and Rust alike."""
 
 
 class UserError(Exception):

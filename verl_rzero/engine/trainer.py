@@ -95,7 +95,7 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     def on_train_begin(self) -> None:
         self.progress = Progress(self.stage_dir, self.total_training_steps, "step")
-        if self.global_steps > 1:
+        if self.global_steps > 1 and (self.stage_dir / METRICS).exists():
             lines = (self.stage_dir / METRICS).read_text(encoding="utf-8").splitlines()
             self.records = [{key: value for key, value in json.loads(line).items() if key != "time"} for line in lines]
             self.progress.update(self.global_steps - 1)

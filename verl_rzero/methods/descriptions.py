@@ -6,7 +6,7 @@ R-Zero with one shared model is `rzero` with other policies (`policies.policies`
 from collections.abc import Iterator
 from dataclasses import replace
 
-from verl_rzero.methods import self_play, sizes, work
+from verl_rzero.methods import disk, self_play, sizes, work
 from verl_rzero.methods.kinds import Kind, Method, Stage
 from verl_rzero.methods.policies import BASE, policies
 from verl_rzero.methods.readings import of_curation, of_evaluation, of_questions, of_training, of_votes
@@ -28,12 +28,15 @@ PREPARED_FOR = ("prompts.challenger_system", "prompts.challenger_user", "prompts
 LENGTHS = ("model.prompt_tokens", "model.question_tokens", "model.answer_tokens")
 JOB = ("hardware.device", "hardware.verl")
 
-MODEL = Kind("model", work.base_model, ("model.path", "model.build", "model.build_seed", "model.build_steps"))
+BUILD = ("model.path", "model.build", "model.build_seed", "model.build_steps")
+
+MODEL = Kind("model", work.base_model, BUILD, disk.base)
 PREPARED_MODEL = replace(MODEL, depends=(*MODEL.depends, *PREPARED_FOR))
 EVALUATION = Kind(
     "evaluation",
     work.evaluation,
     (*SCORES, *ANSWER, "grading", "seed", "hardware.device"),
+    disk.evaluation,
     of_evaluation,
     uses_engine=True,
 )
@@ -41,6 +44,7 @@ CHALLENGER = Kind(
     "challenger",
     work.challenger,
     ("challenger", "votes", "sampling.votes", *ASK, *VOTE, "grading", "seed", *JOB),
+    disk.challenger,
     of_training,
     uses_engine=True,
     trains=True,
@@ -50,6 +54,7 @@ QUESTIONS = Kind(
     "questions",
     work.questions,
     ("candidates", "sampling.questions", *ASK, "seed", "hardware.device"),
+    disk.questions,
     of_questions,
     uses_engine=True,
 )
@@ -57,6 +62,7 @@ VOTES = Kind(
     "votes",
     work.votes,
     ("votes", "dataset_votes", "sampling.votes", *VOTE, "grading", "model.truth", "seed", "hardware.device"),
+    disk.votes,
     of_votes,
     uses_engine=True,
 )
@@ -64,12 +70,14 @@ CURATION = Kind(
     "curation",
     work.curation,
     ("band", "unanswered", "curation", "anchors", "too_few", "solver.batch_size", "seed", *ANSWER),
+    disk.curation,
     of_curation,
 )
 SOLVER = Kind(
     "solver",
     work.solver,
     ("solver", "roles", *ANSWER, "grading", "seed", *JOB),
+    disk.solver,
     of_training,
     uses_engine=True,
     trains=True,
@@ -79,6 +87,7 @@ OWN_MAJORITY = Kind(
     "solver",
     work.solver_on_own_majority,
     ("solver", "data", "too_few", "ttrl", "unanswered", *ANSWER, "grading", "seed", *JOB),
+    disk.solver,
     of_training,
     uses_engine=True,
     trains=True,
@@ -89,12 +98,14 @@ SEEDS = Kind(
     "seeds",
     self_play.seeds,
     ("self_play", "execution", "sampling.questions", *LENGTHS, "seed", "hardware.device"),
+    disk.seeds,
     uses_engine=True,
 )
 SELF_PLAY = Kind(
     "solver",
     self_play.self_play,
     ("solver", "self_play", "execution", *LENGTHS, "seed", *JOB),
+    disk.self_play,
     of_training,
     uses_engine=True,
     trains=True,

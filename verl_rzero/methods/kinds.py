@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from verl_rzero.methods.disk import Estimate
 from verl_rzero.methods.inputs import StageInputs
 from verl_rzero.methods.policies import ORDER
 from verl_rzero.methods.readings import Readings, Result, nothing
@@ -20,6 +21,7 @@ class Kind:
         work: does it and returns the content of its result.json.
         depends: the settings, at and below these names, that its output depends on, beside its inputs. The sizes of the
             hardware are not among them, so that a run may be continued on another machine of the same sort.
+        writes: how many bytes it leaves on the disk at most.
         readings: what the monitors judge, from its result and those of the same kind before, in order.
         uses_engine: whether it starts Ray and vLLM.
         trains: whether it is a GRPO job, whose steps are points in TensorBoard.
@@ -29,6 +31,7 @@ class Kind:
     name: str
     work: Callable[[StageInputs], dict[str, Any]]
     depends: tuple[str, ...]
+    writes: Estimate
     readings: Callable[[Result, Sequence[Result]], Readings] = nothing
     uses_engine: bool = False
     trains: bool = False

@@ -1,9 +1,12 @@
 """The stages of a run, which of them share a process, and whether done ones still hold."""
 
+import shlex
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from verl_rzero.base.errors import UserError
 from verl_rzero.data import run_dir
+from verl_rzero.data.left_files import differing
 from verl_rzero.methods.descriptions import METHODS
 from verl_rzero.methods.kinds import Kind, Method, Stage
 from verl_rzero.methods.policies import trains
@@ -23,6 +26,11 @@ def method(settings: Settings) -> Method:
 def plan(settings: Settings) -> list[Stage]:
     """The stages in the order in which they are done: a pure function of the settings."""
     return method(settings).stages(settings)
+
+
+def to_do(stages: list[Stage], run: Path) -> list[Stage]:
+    """Those that are not done yet."""
+    return [stage for stage in stages if not run_dir.is_done(stage.directory(run))]
 
 
 def kind(settings: Settings, name: str) -> Kind:
@@ -60,7 +68,10 @@ def settings_hash(stage: Stage, settings: Settings) -> str:
 
 
 def check_done(stages: list[Stage], settings: Settings, run: Path) -> None:
-    """Raises UserError where a done stage was made with other settings, or from an input that is no longer there."""
+    """Raises UserError where a done stage was made with other settings, from an input that is no longer there, or where
+    its files are not those that it left.
+    """
+    changed: dict[str, dict[str, str]] = {}
     for stage in stages:
         if not run_dir.is_done(stage.directory(run)):
             continue
@@ -70,8 +81,37 @@ def check_done(stages: list[Stage], settings: Settings, run: Path) -> None:
                     f"{run}: {needed} is not done, but {stage.id}, which was made from it, is. "
                     f"Put {needed} back, or delete {stage.id} and the stages after it to have them made again."
                 )
-        if run_dir.manifest(stage.directory(run)).settings_hash != settings_hash(stage, settings):
+        try:
+            made = run_dir.manifest(stage.directory(run))
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            changed[stage.id] = {run_dir.MANIFEST: f"can't be read ({error})"}
+            continue
+        if made.settings_hash != settings_hash(stage, settings):
             raise UserError(
                 f"{run}: {stage.id} was made with other settings than {run_dir.SETTINGS} now says. "
                 "Put the file back as it was, or write run_dir=<a new directory>."
             )
+        if found := differing(stage.directory(run), made.files):
+            changed[stage.id] = found
+    if changed:
+        raise _not_as_left(stages, changed, run)
+
+
+def made_from(stages: list[Stage], ids: Collection[str]) -> list[str]:
+    """These stages and all that were made from them, directly or through others, in the order of the plan."""
+    found = {*ids}
+    for stage in stages:
+        if found & {*stage.inputs}:
+            found.add(stage.id)
+    return [stage.id for stage in stages if stage.id in found]
+
+
+def _not_as_left(stages: list[Stage], changed: Mapping[str, Mapping[str, str]], run: Path) -> UserError:
+    lines = [f"  {stage}/{name}: {how}" for stage, files in changed.items() for name, how in files.items()]
+    again = [stage for stage in made_from(stages, changed) if (run / stage).is_dir()]
+    return UserError(
+        f"run_dir={run}: files of done stages are not as these left them:\n" + "\n".join(lines) + "\n"
+        "Nothing was started, and nothing was changed; no other file differs from what was recorded of it. Put these "
+        "back from a copy; or delete their stages and what was made from them, and the same command makes them again:\n"
+        f"  cd {shlex.quote(str(run))} && rm -r {' '.join(again)}"
+    )

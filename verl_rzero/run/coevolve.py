@@ -24,7 +24,7 @@ from verl_rzero.evaluation import judge
 from verl_rzero.evaluation import load as evaluation_data
 from verl_rzero.methods import plan
 from verl_rzero.methods.kinds import Stage
-from verl_rzero.run import model_fits, oversight
+from verl_rzero.run import disk_space, model_fits, oversight
 from verl_rzero.settings import Settings, as_dict, compose, load, machine, schema
 from verl_rzero.watch import report, tracking
 from verl_rzero.watch.web import page as web_page
@@ -57,23 +57,28 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
     run = Path(settings.run_dir).expanduser().resolve()
     stages = plan.plan(settings)
     run_dir.check(run, settings, plan.ALL_DEPENDS)
+    plan.check_done(stages, settings, run)
     check_cluster(settings)
     anchors.check(settings.anchors)
     given.check(settings)
     tracking.check(settings)
-    model_fits.check(settings, check_jobs(settings, run))
+    configs = check_jobs(settings, run)
+    model_fits.check(settings, configs)
     check_benchmarks(settings)
     check_programs(settings)
+    room = disk_space.room(settings, run, configs)
+    for group in plan.in_one_process(plan.to_do(stages, run), settings)[:1]:
+        room.check(group)
     with run_dir.locked(run), environment.temporary_files(settings):
         run_dir.prepare(run, settings, plan.ALL_DEPENDS)
-        plan.check_done(stages, settings, run)
         run_processes.end_processes(run)
-        done = [stage for stage in stages if run_dir.is_done(stage.directory(run))]
-        to_do = [stage for stage in stages if stage not in done]
+        to_do = plan.to_do(stages, run)
+        done = [stage for stage in stages if stage not in to_do]
         for stage in done:
             say(f"{stage.id}: done before")
         content = report.write(run, settings)
         if to_do:
+            say(room.of_all(to_do))
             oversight.stop_on_alarm(content["alarms"], settings)
         with (
             tracking.tracker(run, settings) as tracker,
@@ -83,7 +88,9 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
             for group in plan.in_one_process(to_do, settings):
                 if group[0].kind == plan.method(settings).opens_a_round and oversight.stops_early(run, settings):
                     break
-                do(group, settings, run, command, server, tracker)
+                room.check(group)
+                with room.explained(group):
+                    do(group, settings, run, command, server, tracker)
         content = report.write(run, settings)
         oversight.draw_page(run)
         say_results(run, content)
@@ -118,6 +125,8 @@ def do(
     alarm shall stop the run.
     """
     for stage in group:
+        if (stage.directory(run) / run_dir.MANIFEST).exists():
+            say(f"{stage.id}: it has a {run_dir.MANIFEST} but no {run_dir.DONE}, and so is made again")
         run_dir.start_stage(stage.directory(run), resumes=settings.checkpoint_every > 0)
     first = group[0]
     variables = server.variables(WARM_UP_S if first.kind.uses_engine else 0.0) if server else {}
@@ -151,6 +160,7 @@ def manifest(stage: Stage, settings: Settings, here: Path, started: str, seconds
         started=started,
         finished=run_dir.now(),
         seconds=round(seconds, 3),
+        files=run_dir.left_by(here),
     )
 
 
@@ -172,6 +182,7 @@ def dry_run(settings: Settings) -> None:
         say(f"The {role}'s job: {count} keys of verl's configuration, every one known to verl.")
     for line in model_fits.check(settings, configs):
         say(line)
+    say(disk_space.room(settings, run, configs).of_all(plan.to_do(stages, run)))
     check_benchmarks(settings)
     check_programs(settings)
     say("Nothing was started.")

@@ -70,3 +70,11 @@ def gpu_memory_bytes() -> int | None:
     if asked.returncode or not sizes or not all(size.isdecimal() for size in sizes):
         return None
     return min(int(size) * 2**20 for size in sizes)
+
+
+def free_bytes(path: Path) -> int:
+    """What may still be written to the file system of `path`, or of its nearest directory that is there. Most file
+    systems don't tell of quotas here.
+    """
+    found = os.statvfs(next(each for each in (path, *path.parents) if each.exists()))
+    return found.f_bavail * found.f_frsize
