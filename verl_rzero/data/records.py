@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from verl_rzero.base.text import all_encodable
+
 if TYPE_CHECKING:
     import pyarrow
 
@@ -154,11 +156,14 @@ def schema(kind: type) -> "pyarrow.Schema":
 
 
 def write(path: str | os.PathLike, records: Sequence[Record], kind: type[Record]) -> None:
-    """Write records to a parquet file, atomically (a reader sees the old file or the whole new one)."""
+    """Write records to a parquet file, atomically (a reader sees the old file or the whole new one).
+
+    Lone surrogates, which UTF-8 lacks, are written as U+FFFD; all else reads back as it was, NUL too.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([asdict(record) for record in records], schema=schema(kind))
+    table = pa.Table.from_pylist([all_encodable(asdict(record)) for record in records], schema=schema(kind))
     partial = Path(f"{os.fspath(path)}.partial")
     pq.write_table(table, partial)
     os.replace(partial, path)

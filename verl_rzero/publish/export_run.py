@@ -35,6 +35,8 @@ A model of a run as a Hugging Face directory, with its card, and all questions a
 
 KEYS = ("round", "to", "push", "role", "license", "base_model", "private")
 PARTS = ("model", "dataset")
+EXAMPLE_CHARS = 1000
+"""A longer question of the run is no example for a card."""
 
 
 def export(run: Path, made: Exported, to: Path) -> None:
@@ -175,7 +177,7 @@ def _rows(run: Path, upto: int) -> dict[str, Any]:
     }
     rows = {kind: sum(pq.read_metadata(path).num_rows for path in paths) for kind, paths in files.items()}
     example = next(pq.ParquetFile(files["votes"][-1]).iter_batches(1, columns=["question"]))["question"][0].as_py()
-    return {"rows": rows, "example": example}
+    return {"rows": rows, "example": example if len(example) <= EXAMPLE_CHARS else words.EXAMPLE}
 
 
 def chosen_round(run: Path, options: Mapping[str, str]) -> int:

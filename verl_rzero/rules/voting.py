@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from verl_rzero.grading.grader import normal_form, same_answer
+from verl_rzero.grading.normal_form import is_blank
 
 Denominator = Literal["all", "answered"]
-_BLANK = normal_form("")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def vote(
 ) -> Vote:
     """Group the answers and name the winner; of classes of one size the one seen first wins.
 
-    None (no answer, or cut off) and what prints nothing (an empty text in any notation) are never a class; they count
+    None (no answer, or cut off) and what prints nothing (`normal_form.is_blank`) are never a class; they count
     in the denominator "all" (the paper's m) and not in "answered". `same` is asked only where normal forms differ,
     about one answer per class: the first-seen one.
 
@@ -54,7 +54,7 @@ def vote(
 
 def vote_by_text(answers: Sequence[str | None], *, denominator: Denominator = "all") -> Vote:
     """As `vote`, but answers are of one class only where their text is the same (the rule of TTRL's authors' code)."""
-    texts = dict.fromkeys(each for each in answers if each is not None and normal_form(each) != _BLANK)
+    texts = dict.fromkeys(each for each in answers if each is not None and not is_blank(each))
     number = {text: place for place, text in enumerate(texts)}
     return _counted(answers, tuple(-1 if each is None else number.get(each, -1) for each in answers), denominator)
 
@@ -85,7 +85,7 @@ def _classes(answers: Sequence[str | None], same: Callable[[str, str], bool]) ->
         found = class_of_text.get(answer)
         if found is None:
             form = normal_form(answer)
-            found = -1 if form == _BLANK else class_of_form.get(form)
+            found = -1 if is_blank(answer) else class_of_form.get(form)
             if found is None:
                 found = next(
                     (k for k, first in enumerate(representatives) if same(first, answer)), len(representatives)
