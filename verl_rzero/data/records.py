@@ -125,6 +125,9 @@ class BufferedTask:
     message: str
 
 
+ROWS = 512
+"""Records that are written and read at once: the texts of a list column can't be read where these hold 2 GiB."""
+
 Record = TypeVar(
     "Record", Question, VotedQuestion, Decision, SolverRow, PromptRow, Answered, ProposedTask, BufferedTask
 )
@@ -163,9 +166,11 @@ def write(path: str | os.PathLike, records: Sequence[Record], kind: type[Record]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([all_encodable(asdict(record)) for record in records], schema=schema(kind))
     partial = Path(f"{os.fspath(path)}.partial")
-    pq.write_table(table, partial)
+    with pq.ParquetWriter(partial, schema(kind)) as file:
+        for first in range(0, max(1, len(records)), ROWS):
+            rows = [all_encodable(asdict(record)) for record in records[first : first + ROWS]]
+            file.write_table(pa.Table.from_pylist(rows, schema=schema(kind)))
     os.replace(partial, path)
 
 
@@ -177,9 +182,9 @@ def read(path: str | os.PathLike, kind: type[Record]) -> list[Record]:
     """
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
-    if table.column_names != columns(kind):
-        raise ValueError(
-            f"{os.fspath(path)} holds columns {table.column_names}, not those of {kind.__name__}: {columns(kind)}"
-        )
-    return [kind(**row) for row in table.to_pylist()]
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        if names != columns(kind):
+            raise ValueError(f"{os.fspath(path)} holds columns {names}, not those of {kind.__name__}: {columns(kind)}")
+        groups = range(file.num_row_groups)
+        return [kind(**row) for group in groups for row in file.read_row_group(group).to_pylist()]
