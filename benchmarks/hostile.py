@@ -108,7 +108,7 @@ def shown(text: str) -> str:
     return f"{len(text)} characters, {ascii(text[:50])}"
 
 
-def short(found: list[str], to_engine: int, limit_s: float) -> Iterator[Way]:
+def short(found: list[str], limit_s: float) -> Iterator[Way]:
     """Each generated text on every way; by the engines, as answers and as programs."""
     for name, act in OF_ONE.items():
         way = Way(name)
@@ -121,12 +121,12 @@ def short(found: list[str], to_engine: int, limit_s: float) -> Iterator[Way]:
         for part in parts:
             way.take(many, part, shown(max(part, key=len)), limit_s)
         yield way
-    yield from engines(found, to_engine, limit_s)
+    yield from engines(found, limit_s)
 
 
-def engines(found: list[str], to_engine: int, limit_s: float) -> Iterator[Way]:
+def engines(found: list[str], limit_s: float) -> Iterator[Way]:
     grader, way = Grader(timeout_s=0.3, memory_mb=512), Way("engine of equality")
-    answers = [last_boxed(text) or cut(text, 400)[0] for text in found[:to_engine]]
+    answers = [last_boxed(text) or cut(text, 400)[0] for text in found]
     for one, other in zip(answers, [*answers[1:], answers[0]], strict=True):
         way.take(lambda pair: grader.same(*pair), (one, other), shown(one), limit_s)
     grader.close()
@@ -162,9 +162,6 @@ def main() -> int:
     words.add_argument("--texts", type=int, default=10_000)
     words.add_argument("--length", type=int, default=1_000_000)
     words.add_argument("--longest", type=int, default=10_000_000)
-    words.add_argument(
-        "--to_engine", type=int, default=2_000, help="of the generated ones; a killed worker takes a second"
-    )
     words.add_argument("--seed", type=int, default=0)
     words.add_argument(
         "--limit_s", type=float, default=10.0, help="for one text on one way; 6 times that for long ones"
@@ -175,7 +172,7 @@ def main() -> int:
     print(f"{'way':<22} {'done':>7}  {'hung':>5}  {'broken':>6}  {'worst, s':>8}  by")
     failed = 0
     for ways in (
-        short(found, asked.to_engine, asked.limit_s),
+        short(found, asked.limit_s),
         long([*MONSTERS], asked.length, 6 * asked.limit_s),
         long(TEN_MB, asked.longest, 6 * asked.limit_s),
     ):

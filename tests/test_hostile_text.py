@@ -25,7 +25,7 @@ from verl_rzero.base.rows import read_rows
 from verl_rzero.base.text import encodable
 from verl_rzero.data import records
 from verl_rzero.evaluation import graders, judge
-from verl_rzero.grading.grader import Grader
+from verl_rzero.grading.grader import Grader, GradingCounts, Tally
 from verl_rzero.methods import plan
 from verl_rzero.publish import cards, dataset_card, export_run, markdown
 from verl_rzero.rules.code_tasks import KINDS
@@ -116,6 +116,25 @@ def test_the_engine_comes_to_an_end_and_goes_on(bomb):
     grader.close()
 
 
+def test_a_vote_of_bombs_waits_for_as_many_limits_as_there_are_answers():
+    class Stuck:
+        asked = 0
+
+        def compare(self, a, b):
+            self.asked += 1
+            return False, GradingCounts(comparisons=1, by_worker=1, timeouts=1)
+
+    # 20 answers, 190 pairs; the last two are equal by notation, which still decides.
+    answers = [rf"\sum_{{k=1}}^{{10^{{{n}}}}} k^k" for n in range(18)] + [r"x=\sqrt{2}", r"\sqrt{2}"]
+    stuck = Stuck()
+    tally = Tally(stuck, patience=20)
+    made = vote(answers, tally.same)
+    assert stuck.asked == 20
+    assert made.classes == (*range(18), 18, 18)
+    assert tally.counts.comparisons > 150
+    assert tally.counts.timeouts > 20
+
+
 def test_the_engine_takes_any_characters():
     grader = Grader(timeout_s=5.0)
     for text in ("\ud800+\\alpha^{2}", "1\x00+\\pi", "\x1b[31m\\sqrt{2}", "\u202e\\sqrt{3}", "\U0001f600\\sqrt{5}"):
@@ -128,6 +147,7 @@ def test_a_letter_is_found_in_linear_time():
     # cubic and quadratic before: minutes at these lengths
     begin = time.process_time()
     for text in (
+        r"\boxed{answer" + " " * 1_900 + "%}",
         r"\boxed{answer" + " " * 100_000 + "%}",
         r"\boxed{the" + " " * 100_000 + "final" + " " * 100_000 + "%}",
         "The answer is:" + " " * 100_000 + "%",
@@ -232,9 +252,10 @@ class Seen(HTMLParser):
 
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "main", "header", "nav", "a", "h1", "h2", "h3", "p", "div",
-    "b", "i", "section", "figure", "figcaption", "span", "details", "summary", "table", "thead", "tbody", "tr",
-    "th", "td", "code", "small", "ul", "ol", "li", "svg", "g", "path", "rect", "line", "text", "circle",
-    "polyline", "polygon", "pre", "form", "label", "input", "select", "option", "button", "script", "noscript", "output", "link", "desc",
+    "b", "i", "section", "figure", "figcaption", "span", "details", "summary", "table", "thead", "tbody", "tr", "th",
+    "td", "code", "small", "ul", "ol", "li", "svg", "g", "path", "rect", "line", "text", "circle", "polyline",
+    "polygon", "pre", "form", "label", "input", "select", "option", "button", "script", "noscript", "output", "link",
+    "desc",
 }  # fmt: skip
 
 

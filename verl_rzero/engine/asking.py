@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from verl_rzero.base.progress import Progress
 from verl_rzero.data import anchors
 from verl_rzero.data.records import Question, VotedQuestion
-from verl_rzero.grading.grader import Grader, GradingCounts
+from verl_rzero.grading.grader import Grader, GradingCounts, Tally
 from verl_rzero.rules.answers import is_ill_posed, last_boxed, question_block
 from verl_rzero.rules.prompts import challenger_messages, render, voter_messages
 from verl_rzero.rules.voting import Denominator, vote
@@ -84,10 +84,12 @@ async def votes(
     replies = await solve(settings, engine, texts, m, sampling, seeds, progress, may_refuse)
     denominator: Denominator = "all" if settings.unanswered == "all" else "answered"
     result = []
-    grader = Grader(settings.grading.timeout_s)
+    grader, counts = Grader(settings.grading.timeout_s), GradingCounts()
     for (item, text), seed, given in zip(valid, seeds, replies, strict=True):
         answers = [reply.answer for reply in given]
-        voted = vote(ballots(answers, may_refuse), grader.same, denominator=denominator)
+        tally = Tally(grader, patience=m)
+        voted = vote(ballots(answers, may_refuse), tally.same, denominator=denominator)
+        counts += tally.counts
         known = truth(text) if truth else None
         result.append(
             VotedQuestion(
@@ -107,7 +109,7 @@ async def votes(
             )
         )
     grader.close()
-    return result, grader.counts()
+    return result, counts
 
 
 def ballots(answers: Sequence[str | None], may_refuse: bool) -> list[str | None]:

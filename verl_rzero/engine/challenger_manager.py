@@ -80,7 +80,7 @@ class ChallengerRewardManager(RewardManagerBase):
         if question is None or (self.needs_box and last_boxed(text) is None):
             return _result("", math.nan, 0.0, GradingCounts())
         answers = ballots(await self._within_limit(self._ask(question)), self.may_refuse)
-        tally = Tally(self.grader)
+        tally = Tally(self.grader, patience=len(answers))
         votes = await asyncio.to_thread(vote, answers, tally.same, denominator=self.denominator)
         return _result(question, votes.agreement, votes.answered / len(answers), tally.counts)
 

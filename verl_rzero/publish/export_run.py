@@ -117,7 +117,6 @@ def _copy_model(run: Path, source: Path, here: Path) -> None:
 
 def write_dataset(run: Path, made: Exported, here: Path) -> None:
     """`questions/` and `votes/`, a parquet file for each round; the votes with what curation decided."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     for kind in ("questions", "votes"):
@@ -126,10 +125,23 @@ def write_dataset(run: Path, made: Exported, here: Path) -> None:
         round_dir = run / f"round_{number}"
         name = f"round_{number}.parquet"
         pq.write_table(pq.read_table(round_dir / "questions/questions.parquet"), here / "questions" / name)
-        votes = pq.read_table(round_dir / "votes/votes.parquet")
-        reasons = decisions(round_dir)
-        votes = votes.append_column("kept", pa.array([reason is None for reason in reasons], pa.bool_()))
-        pq.write_table(votes.append_column("reason", pa.array(reasons, pa.string())), here / "votes" / name)
+        _write_votes(round_dir, here / "votes" / name)
+
+
+def _write_votes(round_dir: Path, to: Path) -> None:
+    """The votes with what became of each, in the portions that they were written in."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [pa.field("kept", pa.bool_()), pa.field("reason", pa.string())]
+    reasons = iter(decisions(round_dir))
+    with pq.ParquetFile(round_dir / "votes/votes.parquet") as votes:
+        with pq.ParquetWriter(to, pa.schema([*votes.schema_arrow, *columns])) as file:
+            for group in range(votes.num_row_groups):
+                table = votes.read_row_group(group)
+                of_group = [next(reasons) for _ in range(len(table))]
+                table = table.append_column(columns[0], pa.array([reason is None for reason in of_group], pa.bool_()))
+                file.write_table(table.append_column(columns[1], pa.array(of_group, pa.string())))
 
 
 def decisions(round_dir: Path) -> list[str | None]:
