@@ -25,6 +25,7 @@ from verl_rzero.base.rows import read_rows
 from verl_rzero.base.text import encodable
 from verl_rzero.data import records
 from verl_rzero.evaluation import graders, judge
+from verl_rzero.executor import NotLiterals, arguments
 from verl_rzero.grading.grader import Grader, GradingCounts, Tally
 from verl_rzero.methods import plan
 from verl_rzero.publish import cards, dataset_card, export_run, markdown
@@ -37,8 +38,8 @@ from verl_rzero.watch.web import page
 from verl_rzero.watch.web.text import clean
 
 OFTEN = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-LONG = 50_000
-"""Characters at which quadratic time shows: what is linear takes well below a second."""
+LONG = {"reply": 300_000}
+"""Characters at which quadratic time shows, 50,000 where nothing is said: what is linear takes a tenth of a second."""
 
 
 @pytest.mark.parametrize("path", OF_ONE)
@@ -60,10 +61,10 @@ def test_time_is_linear_in_the_length(path):
     """Of each monster; literals are read up to a length only, which the next test looks at."""
     slowest = {}
     for name, made in MONSTERS.items():
-        text, begin = made(LONG), time.process_time()
+        text, begin = made(LONG.get(path, 50_000)), time.process_time()
         OF_ONE[path](text)
         slowest[name] = time.process_time() - begin
-    assert max(slowest.values()) < 3.0, sorted(slowest.items(), key=lambda each: -each[1])[:3]
+    assert max(slowest.values()) < 1.0, sorted(slowest.items(), key=lambda each: -each[1])[:3]
 
 
 def test_literals_are_read_up_to_a_length():
@@ -72,29 +73,16 @@ def test_literals_are_read_up_to_a_length():
         OF_ONE["literals"](made(30_000))
         OF_ONE["literals"](made(100_000))
         assert time.process_time() - begin < 3.0
+    with pytest.raises(NotLiterals, match="longer than"):
+        arguments("1," * 50_000)
 
 
 # Answers.
 
 
 def test_an_empty_or_blank_answer_is_no_answer():
-    blanks = [
-        "",
-        " ",
-        "\t\n",
-        "\u200b",
-        "\u2800",
-        "\u3164",
-        "\ufe0f",
-        "\u034f",
-        r"\text{ }",
-        r"\,",
-        "{}",
-        "$$",
-        ".",
-        ",",
-    ]
-    blanks += ["\x00", "\u200b" * 3000, r"\, " * 1000, " " * 3000, "{" * 1500 + "}" * 1500]
+    blanks = ["", " ", "\t\n", "\u200b", "\u2800", "\u3164", "\u115f", "\ufe0f", "\u034f", r"\text{ }", r"\,", "{}"]
+    blanks += ["$$", ".", ",", "\x00", "\u200b" * 3000, r"\, " * 1000, " " * 3000, "{" * 1500 + "}" * 1500]
     for blank in blanks:
         assert vote([blank, blank, "5"]).label == "5", repr(blank[:20])
         assert vote([blank, "5"]).classes == (-1, 0)
@@ -350,13 +338,15 @@ def outside_of_fences(card: str) -> str:
 def test_an_example_stays_in_its_block_of_a_card():
     plain = exported("1+1")
     as_text, head = outside_of_fences(cards.model_card(plain)), cards.model_card(plain).split("\n---\n")[0]
-    for example in [MONSTERS[name](300) for name in SOME] + ["'''\n```\n# owned", '"""', "\\", "'"]:
+    dataset = dataset_card.dataset_card(plain)
+    joined = ["".join(MONSTERS[name](60) for name in SOME[first::12]) for first in range(12)]
+    for example in [*joined, "'''\n```\n# owned", '"""', "\\", "'"]:
         card = cards.model_card(exported(example))
         assert outside_of_fences(card) == as_text
         assert card.split("\n---\n")[0] == head
         code = card.partition("python\n")[2]
         compile(re.split(r"\n`{3,}\n", code)[0], "card", "exec")  # a program still, whose text is a text
-        assert dataset_card.dataset_card(exported(example)) == dataset_card.dataset_card(plain)
+        assert dataset_card.dataset_card(exported(example)) == dataset
         card.encode()
 
 

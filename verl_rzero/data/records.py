@@ -6,7 +6,7 @@
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -125,8 +125,10 @@ class BufferedTask:
     message: str
 
 
-ROWS = 512
-"""Records that are written and read at once: the texts of a list column can't be read where these hold 2 GiB."""
+ROWS, CHARS = 512, 1 << 28
+"""Records, and characters of theirs, that are written and read at once: list columns with more than 2 GiB of text can be
+written and not read.
+"""
 
 Record = TypeVar(
     "Record", Question, VotedQuestion, Decision, SolverRow, PromptRow, Answered, ProposedTask, BufferedTask
@@ -168,10 +170,36 @@ def write(path: str | os.PathLike, records: Sequence[Record], kind: type[Record]
 
     partial = Path(f"{os.fspath(path)}.partial")
     with pq.ParquetWriter(partial, schema(kind)) as file:
-        for first in range(0, max(1, len(records)), ROWS):
-            rows = [all_encodable(asdict(record)) for record in records[first : first + ROWS]]
+        for rows in _portions(records):
             file.write_table(pa.Table.from_pylist(rows, schema=schema(kind)))
     os.replace(partial, path)
+
+
+def _portions(records: Sequence[Any]) -> Iterator[list[dict[str, Any]]]:
+    """The records as rows, of at most ROWS and CHARS (but for one row that has more)."""
+    portion: list[dict[str, Any]] = []
+    chars = 0
+    for record in records:
+        row = all_encodable(asdict(record))
+        size = _chars(row)
+        if portion and (len(portion) == ROWS or chars + size > CHARS):
+            yield portion
+            portion, chars = [], 0
+        portion.append(row)
+        chars += size
+    yield portion
+
+
+def _chars(value: Any) -> int:
+    match value:
+        case str():
+            return len(value)
+        case list():
+            return sum(map(_chars, value))
+        case dict():
+            return sum(map(_chars, value.values()))
+        case _:
+            return 0
 
 
 def read(path: str | os.PathLike, kind: type[Record]) -> list[Record]:

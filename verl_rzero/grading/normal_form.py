@@ -57,17 +57,6 @@ def normal_form(answer: str) -> str:
     return _keys((form,))[0]
 
 
-_LONG_BLANK = re.compile(r"(?:[\s{}$~\u200b-\u200f\u2060\u2800\u3164\ufeff\x00]|\\(?:[,;:!> ]|q?quad(?![A-Za-z])))*+")
-_BLANK_KEYS = ("=s:|", "=t:|")
-
-
-def is_blank(answer: str) -> bool:
-    """Whether an answer prints nothing but closing marks: an empty text in any notation, at any length."""
-    if len(answer) > MAX_CHARS:
-        return _LONG_BLANK.fullmatch(answer) is not None
-    return normal_form(answer) in _BLANK_KEYS or not answer.strip(" .,;:!")
-
-
 def parse(answer: str) -> Form:
     """Read an answer. Total: anything unreadable is text or symbolic."""
     if len(answer) > MAX_CHARS:

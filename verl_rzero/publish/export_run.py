@@ -135,13 +135,13 @@ def _write_votes(round_dir: Path, to: Path) -> None:
 
     columns = [pa.field("kept", pa.bool_()), pa.field("reason", pa.string())]
     reasons = iter(decisions(round_dir))
-    with pq.ParquetFile(round_dir / "votes/votes.parquet") as votes:
-        with pq.ParquetWriter(to, pa.schema([*votes.schema_arrow, *columns])) as file:
-            for group in range(votes.num_row_groups):
-                table = votes.read_row_group(group)
-                of_group = [next(reasons) for _ in range(len(table))]
-                table = table.append_column(columns[0], pa.array([reason is None for reason in of_group], pa.bool_()))
-                file.write_table(table.append_column(columns[1], pa.array(of_group, pa.string())))
+    votes = pq.ParquetFile(round_dir / "votes/votes.parquet")
+    with votes, pq.ParquetWriter(to, pa.schema([*votes.schema_arrow, *columns])) as file:
+        for group in range(votes.num_row_groups):
+            table = votes.read_row_group(group)
+            of_group = [next(reasons) for _ in range(len(table))]
+            table = table.append_column(columns[0], pa.array([reason is None for reason in of_group], pa.bool_()))
+            file.write_table(table.append_column(columns[1], pa.array(of_group, pa.string())))
 
 
 def decisions(round_dir: Path) -> list[str | None]:
