@@ -126,8 +126,8 @@ class BufferedTask:
 
 
 ROWS, CHARS = 512, 1 << 28
-"""Records, and characters of theirs, that are written and read at once: list columns with more than 2 GiB of text can be
-written and not read.
+"""Records, and characters of theirs, that are written and read at once: list columns with more than 2 GiB of text can
+be written and not read.
 """
 
 Record = TypeVar(
