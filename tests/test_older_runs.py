@@ -52,7 +52,9 @@ def template(tmp_path_factory) -> Path:
     coevolved(run, "rounds=1")
     path = run / "settings.yaml"
     content = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump(without(content, ADDED_SINCE)))
+    content = without(content, ADDED_SINCE)
+    del content["self_play"], content["execution"]
+    path.write_text(yaml.safe_dump(content))
     return run
 
 
@@ -72,6 +74,8 @@ def test_what_these_settings_meant_then_is_read_from_a_file_without_them(older):
         assert (found.algorithm, found.data, found.ttrl) == ("rzero", None, Ttrl(64, "equality"))
         assert (found.hardware.cpu_dtype, found.hardware.gpus_per_node) == ("float32", 2)
         assert (found.rounds, found.challenger.steps, found.solver.verl) == (1, 8, {})
+        new = settings.load([])
+        assert (found.checkpoint_every, found.self_play, found.execution) == (0, new.self_play, new.execution)
 
 
 def test_every_other_missing_key_is_refused(older):

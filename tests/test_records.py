@@ -36,6 +36,26 @@ def test_a_solver_row_is_what_verl_reads(tmp_path):
     assert records.read(tmp_path / "rows.parquet", records.SolverRow) == [row]
 
 
+def test_many_records_are_written_in_portions_that_can_be_read(tmp_path):
+    import pyarrow.parquet as pq
+
+    rows = [records.BufferedTask("deduction", "p", [str(n)], ["1"], "") for n in range(2 * records.ROWS + 1)]
+    records.write(tmp_path / "rows.parquet", rows, records.BufferedTask)
+    assert records.read(tmp_path / "rows.parquet", records.BufferedTask) == rows
+    file = pq.ParquetFile(tmp_path / "rows.parquet")
+    assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [records.ROWS, records.ROWS, 1]
+
+
+def test_long_records_are_written_in_smaller_portions(tmp_path, monkeypatch):
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(records, "CHARS", 100)
+    rows = [records.BufferedTask("deduction", "p" * 40, ["1"], ["1"], "") for _ in range(3)]  # 51 characters each
+    records.write(tmp_path / "rows.parquet", rows, records.BufferedTask)
+    assert records.read(tmp_path / "rows.parquet", records.BufferedTask) == rows
+    assert pq.ParquetFile(tmp_path / "rows.parquet").num_row_groups == 3
+
+
 def test_a_file_of_another_kind_is_refused(tmp_path):
     records.write(tmp_path / "rows.parquet", [], records.Question)
     with pytest.raises(ValueError, match="VotedQuestion"):

@@ -8,6 +8,7 @@ from types import FrameType
 
 from verl_rzero.base import display
 from verl_rzero.base.errors import NO_ROOM, StageFailed, UserError, refusal
+from verl_rzero.base.text import for_terminal
 
 
 def number(key: str, text: str) -> float:
@@ -49,7 +50,7 @@ def exit_code(
     try:
         command(words)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(for_terminal(f"error: {error}"), file=sys.stderr)
         return 2
     except StageFailed as error:
         print(f"\n{display.tail(error.log)}\n\nerror: {error}. The lines above end {error.log}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """What a person sees of a stage: one line that renews itself in a terminal, a few plain lines in a log."""
 
+import os
 import shutil
 import sys
 import time
@@ -7,9 +8,11 @@ from pathlib import Path
 from typing import TextIO
 
 from verl_rzero.base.progress import Position
+from verl_rzero.base.text import for_terminal
 
 LOG_EVERY_S = 15.0
 TAIL_LINES = 25
+TAIL_BYTES = 1 << 16
 _BAR = 20
 
 
@@ -61,7 +64,7 @@ class StageLine:
         if self._first is not None:
             left = seconds_left(self._first, position, time.time())
             parts.append("" if left is None else f"{clock(left)} left")
-        return "  ".join(part for part in parts if part)
+        return for_terminal("  ".join(part for part in parts if part))
 
     def _print(self, line: str) -> None:
         self._stream.write((line if self._terminal else f"[{time.strftime('%H:%M:%S')}] {line}") + "\n")
@@ -88,9 +91,18 @@ def clock(seconds: float) -> str:
 
 
 def tail(log: Path) -> str:
-    """The last lines of a log file."""
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:])
+    """The last lines of a log file, in which models and libraries may have written anything, as a terminal may show
+    them.
+    """
+    return "\n".join(for_terminal(line) for line in end_of(log).splitlines()[-TAIL_LINES:])
+
+
+def end_of(path: Path) -> str:
+    """The last 64 KiB of a file that may be large and is being written to."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+        return file.read().decode(errors="replace")
 
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    print(for_terminal(line), flush=True)

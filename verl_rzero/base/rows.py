@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from verl_rzero.base.errors import UserError
+from verl_rzero.base.text import all_encodable
 
 Row = dict[str, Any]
 
 
 def read_rows(path: Path, called: str, only: Sequence[str] = ()) -> list[Row]:
     """All rows, in order. What doesn't end in .parquet is JSON; one that ends in .json may be one array of objects.
+    Lone surrogates, which JSON can write, are U+FFFD: no tokenizer and no parquet file takes them.
 
     Args:
         only: of a parquet file's columns only these are read, unless it has none of them.
@@ -68,6 +70,6 @@ def _json(path: Path, called: str) -> list[Row]:
 
 def _value(text: str, called: str, where: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
+        return all_encodable(json.loads(text))
+    except (ValueError, RecursionError) as error:  # no JSON; a number with too many digits; lists in lists in lists
         raise UserError(f"{called}: {where} is not JSON ({error}). Write one JSON object a line.") from error

@@ -6,10 +6,12 @@
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from verl_rzero.base.text import all_encodable
 
 if TYPE_CHECKING:
     import pyarrow
@@ -123,6 +125,11 @@ class BufferedTask:
     message: str
 
 
+ROWS, CHARS = 512, 1 << 28
+"""Records, and characters of theirs, that are written and read at once: list columns with more than 2 GiB of text can
+be written and not read.
+"""
+
 Record = TypeVar(
     "Record", Question, VotedQuestion, Decision, SolverRow, PromptRow, Answered, ProposedTask, BufferedTask
 )
@@ -154,14 +161,45 @@ def schema(kind: type) -> "pyarrow.Schema":
 
 
 def write(path: str | os.PathLike, records: Sequence[Record], kind: type[Record]) -> None:
-    """Write records to a parquet file, atomically (a reader sees the old file or the whole new one)."""
+    """Write records to a parquet file, atomically (a reader sees the old file or the whole new one).
+
+    Lone surrogates, which UTF-8 lacks, are written as U+FFFD; all else reads back as it was, NUL too.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([asdict(record) for record in records], schema=schema(kind))
     partial = Path(f"{os.fspath(path)}.partial")
-    pq.write_table(table, partial)
+    with pq.ParquetWriter(partial, schema(kind)) as file:
+        for rows in _portions(records):
+            file.write_table(pa.Table.from_pylist(rows, schema=schema(kind)))
     os.replace(partial, path)
+
+
+def _portions(records: Sequence[Any]) -> Iterator[list[dict[str, Any]]]:
+    """The records as rows, of at most ROWS and CHARS (but for one row that has more)."""
+    portion: list[dict[str, Any]] = []
+    chars = 0
+    for record in records:
+        row = all_encodable(asdict(record))
+        size = _chars(row)
+        if portion and (len(portion) == ROWS or chars + size > CHARS):
+            yield portion
+            portion, chars = [], 0
+        portion.append(row)
+        chars += size
+    yield portion
+
+
+def _chars(value: Any) -> int:
+    match value:
+        case str():
+            return len(value)
+        case list():
+            return sum(map(_chars, value))
+        case dict():
+            return sum(map(_chars, value.values()))
+        case _:
+            return 0
 
 
 def read(path: str | os.PathLike, kind: type[Record]) -> list[Record]:
@@ -172,9 +210,9 @@ def read(path: str | os.PathLike, kind: type[Record]) -> list[Record]:
     """
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
-    if table.column_names != columns(kind):
-        raise ValueError(
-            f"{os.fspath(path)} holds columns {table.column_names}, not those of {kind.__name__}: {columns(kind)}"
-        )
-    return [kind(**row) for row in table.to_pylist()]
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        if names != columns(kind):
+            raise ValueError(f"{os.fspath(path)} holds columns {names}, not those of {kind.__name__}: {columns(kind)}")
+        groups = range(file.num_row_groups)
+        return [kind(**row) for group in groups for row in file.read_row_group(group).to_pylist()]

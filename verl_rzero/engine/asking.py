@@ -12,7 +12,7 @@ from verl_rzero.base.progress import Progress
 from verl_rzero.data import anchors
 from verl_rzero.data.parts import Parts
 from verl_rzero.data.records import Question, VotedQuestion
-from verl_rzero.grading.grader import Grader, GradingCounts
+from verl_rzero.grading.grader import Grader, GradingCounts, Tally
 from verl_rzero.rules.answers import is_ill_posed, last_boxed, question_block
 from verl_rzero.rules.prompts import challenger_messages, render, voter_messages
 from verl_rzero.rules.voting import Denominator, vote
@@ -104,12 +104,14 @@ async def votes(
     }
     missing = [item for item in asked if item.id in texts and item.id not in found]
     sampling = parameters(settings.sampling.votes, settings.model.answer_tokens)
-    grader = Grader(settings.grading.timeout_s, max_workers=len(os.sched_getaffinity(0)))
+    grader, costs = Grader(settings.grading.timeout_s, max_workers=len(os.sched_getaffinity(0))), [GradingCounts()]
 
     async def vote_on(item: Question, replies: Sequence[Reply]) -> None:
+        tally = Tally(grader, patience=m)
         made = await asyncio.to_thread(
-            voted, settings, item, texts[item.id], replies, seeds[item.id], model, grader, truth
+            voted, settings, item, texts[item.id], replies, seeds[item.id], model, tally, truth
         )
+        costs.append(tally.counts)
         found[item.id] = made
         parts.add([made])
 
@@ -135,7 +137,7 @@ async def votes(
         await asyncio.gather(*voting)
         parts.write()
         grader.close()
-    return [found[number] for number in texts], grader.counts()
+    return [found[number] for number in texts], sum(costs[1:], costs[0])
 
 
 def voted(
@@ -145,14 +147,14 @@ def voted(
     replies: Sequence[Reply],
     seed: int,
     model: str,
-    grader: Grader,
+    tally: Tally,
     truth: Truth | None,
 ) -> VotedQuestion:
     """The vote on one question."""
     may_refuse = settings.curation.ill_posed_share is not None
     denominator: Denominator = "all" if settings.unanswered == "all" else "answered"
     answers = [reply.answer for reply in replies]
-    counted = vote(ballots(answers, may_refuse), grader.same, denominator=denominator)
+    counted = vote(ballots(answers, may_refuse), tally.same, denominator=denominator)
     return VotedQuestion(
         id=item.id,
         round=item.round,

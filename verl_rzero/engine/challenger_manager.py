@@ -16,6 +16,7 @@ import aiohttp
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
+from verl_rzero.base.text import encodable
 from verl_rzero.engine.asking import ballots
 from verl_rzero.engine.responses import response_text
 from verl_rzero.grading.counts import as_columns
@@ -79,7 +80,7 @@ class ChallengerRewardManager(RewardManagerBase):
         if question is None or (self.needs_box and last_boxed(text) is None):
             return _result("", math.nan, 0.0, GradingCounts())
         answers = ballots(await self._within_limit(self._ask(question)), self.may_refuse)
-        tally = Tally(self.grader)
+        tally = Tally(self.grader, patience=len(answers))
         votes = await asyncio.to_thread(vote, answers, tally.same, denominator=self.denominator)
         return _result(question, votes.agreement, votes.answered / len(answers), tally.counts)
 
@@ -139,7 +140,9 @@ class ChallengerRewardManager(RewardManagerBase):
                 f"the frozen Solver at {self.url} was asked for {self.request['n']} votes and gave {len(ends)}, which "
                 f"ended with {sorted({str(end) for end in ends})}, so there is no reward. It said: {str(reply)[:500]}"
             )
-        return [None if choice["finish_reason"] == "length" else last_boxed(choice["text"]) for choice in choices]
+        return [
+            None if choice["finish_reason"] == "length" else last_boxed(encodable(choice["text"])) for choice in choices
+        ]
 
 
 def _result(question: str, agreement: float, answered: float, counts: GradingCounts) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf, open_dict
 
+from verl_rzero.base.text import encodable
 from verl_rzero.engine import guards, jobs
 from verl_rzero.engine.lengths import longest
 from verl_rzero.engine.on_cpu import WORKER
@@ -39,7 +40,7 @@ class Engine:
         return rollouts.stream(self.servers, prompts_Q, sampling, seeds_Q)
 
     def text(self, sample: "Sample") -> str:
-        return str(self.tokenizer.decode(sample.ids, skip_special_tokens=True))
+        return encodable(self.tokenizer.decode(sample.ids, skip_special_tokens=True))
 
 
 class Engines:

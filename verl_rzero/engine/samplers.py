@@ -99,7 +99,8 @@ class VotesAndTrains(Stateless):
 
     def settled(self, group_N: Sequence[Trajectory]) -> list[Trajectory]:
         """The trajectories of one prompt that are trained on, rewarded by the vote of all."""
-        answers_N, tally = [_answer(trajectory) for trajectory in group_N], Tally(self.grader)
+        answers_N = [_answer(trajectory) for trajectory in group_N]
+        tally = Tally(self.grader, patience=len(answers_N))
         voted = (
             vote_by_text(answers_N, denominator=self.denominator)
             if self.by_text

@@ -7,16 +7,19 @@ from verl_rzero.rules.answers import last_boxed
 from verl_rzero.rules.code_tasks import ANSWERED_BY, block, blocks, fenced
 from verl_rzero.settings.benchmarks import GraderName, letters
 
-VERSION = 2
+VERSION = 3
 """Raised whenever a rule below changes, or mathematical equality does (verl_rzero/grading), so that scores from
 before are not taken for scores of now."""
 
 _WRAPPED = re.compile(r"\\(?:text|textbf|textrm|texttt|mathrm|mathbf|boldsymbol|mathit)\s*\{([^{}]*)\}")
-_BOXED_LETTER = re.compile(r"(?:(?:the\s+)?(?:final\s+)?(?:answer|option|choice)\s*(?:is)?\s*:?\s*)?(?:\(([A-Z])\)|([A-Z])(?![A-Z0-9']))(?P<rest>.*)", re.IGNORECASE | re.DOTALL)  # fmt: skip # noqa: E501
+# Possessive (`\s*+`): blanks that one part has taken are never tried for the next, which takes cubic time.
+_BOXED_LETTER = re.compile(r"(?:(?:the\s++)?(?:final\s++)?(?:answer|option|choice)\s*+(?:is)?\s*+:?\s*+)?(?:\(([A-Z])\)|([A-Z])(?![A-Z0-9']))(?P<rest>.*)", re.IGNORECASE | re.DOTALL)  # fmt: skip # noqa: E501
 _SAID_LETTER = re.compile(
-    r"\banswer\s*(?:is|:)\s*:?\s*(?:option\s+)?[*$ ]*(?:\(([A-Z])\)|([A-Z])(?=[*$\s]*(?:[.,:;)]|\n|$)))",
+    r"\banswer\s*+(?:is|:)\s*+:?\s*+(?:option\s++)?[*$ ]*+(?:\(([A-Z])\)|([A-Z])(?=[*$\s]*(?:[.,:;)]|\n|$)))",
     # The word in either case, the letter in capitals: "the answer is a number" names no option.
 )
+LONGEST_OPTION = 2000
+"""A longer box names no option."""
 
 _BBEH_PREFIXES = ("the answer is:", "the final answer is ", "the final answer is: ", "the answer is ")
 
@@ -68,6 +71,8 @@ def chosen_letter(text: str, options: int) -> str | None:
 
 
 def _letter_of_box(boxed: str) -> str | None:
+    if len(boxed) > LONGEST_OPTION:  # dress in dress, taken off one by one, takes quadratic time
+        return None
     while (plain := _WRAPPED.sub(r"\1", boxed)) != boxed:
         boxed = plain
     match = _BOXED_LETTER.fullmatch(boxed.strip(" $*\n"))

@@ -7,7 +7,6 @@ asked form, has failed on that answer; that is counted and is no verdict.
 import http.client
 import json
 import os
-import re
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from typing import Any
 
 from verl_rzero import settings
 from verl_rzero.base.errors import refusal
+from verl_rzero.base.text import encodable
 
 VERSION = 1
 """Raised whenever the prompt or the reading of a verdict changes."""
@@ -146,14 +146,16 @@ def verdict(reply: str) -> bool:
 
     A thinking block before it and a code fence around it are taken off.
     """
-    said = re.sub(r"(?s)^\s*<think>.*?</think>", "", reply).strip()
-    fenced = re.fullmatch(r"(?s)```(?:json)?\s*(.*?)\s*```", said)
-    said = fenced[1] if fenced else said
+    said = reply.strip()
+    if said.startswith("<think>"):
+        said = said.partition("</think>")[2].strip() or said
+    if len(said) >= 6 and said.startswith("```") and said.endswith("```"):
+        said = said[3:-3].removeprefix("json").strip()
     if (word := said.lower().removesuffix(".")) in ("yes", "no"):
         return word == "yes"
     try:
         value = json.loads(said)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no JSON; a number with too many digits; lists in lists in lists
         raise JudgeFailed(f"the judge's reply is no verdict: {said[:200]!r}") from error
     if not isinstance(value, dict) or list(value) != ["equivalent"] or not isinstance(value["equivalent"], bool):
         raise JudgeFailed(f"the judge's reply is no verdict: {said[:200]!r}")
@@ -178,11 +180,11 @@ def verdicts(asked: settings.Judge, cases: Sequence[Case]) -> dict[Case, bool | 
 def _content(body: bytes) -> str:
     try:
         content: Any = json.loads(body)["choices"][0]["message"]["content"]
-    except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError) as error:
+    except (ValueError, RecursionError, LookupError, TypeError) as error:
         raise JudgeFailed(f"the endpoint's reply is no chat completion: {body[:200]!r}") from error
     if not isinstance(content, str):
         raise JudgeFailed(f"the endpoint's reply holds no text: {body[:200]!r}")
-    return content
+    return encodable(content)
 
 
 def _retry_after_s(headers: Message) -> float:

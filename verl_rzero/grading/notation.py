@@ -30,7 +30,9 @@ _CHARACTERS = str.maketrans({
     "、": ",", "⟨": "(", "⟩": ")", "…": "...", "\u200b": "", "\u200c": "", "\u200d": "", "\ufeff": "", "\u2060": "",
     "￥": "¥", "¢": " cent", "\u200e": "", "\u200f": "", "\u061c": "", "\u00ad": "", "\u2061": " ", "\u2062": " ",
 } | {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width ASCII
-  | dict.fromkeys([*range(0x202A, 0x202D), *range(0x2066, 0x206A)], ""))  # direction; not what displays 12 as 21
+  | dict.fromkeys([*range(0x202A, 0x202D), *range(0x2066, 0x206A)], "")  # direction; not what displays 12 as 21
+  | dict.fromkeys([*range(0x2060, 0x2061), *range(0x2063, 0x2066), *range(0xFE00, 0xFE10), 847, 0x180E], "")  # unseen
+  | dict.fromkeys([0x115F, 0x1160, 0x2800, 0x3164, 0xFFA0], " "))  # blanks by other names
 
 _COMMANDS = {
     "dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "leq": r"\le", "leqslant": r"\le", "geq": r"\ge",

@@ -35,6 +35,8 @@ A model of a run as a Hugging Face directory, with its card, and all questions a
 
 KEYS = ("round", "to", "push", "role", "license", "base_model", "private")
 PARTS = ("model", "dataset")
+EXAMPLE_CHARS = 1000
+"""A longer question of the run is no example for a card."""
 
 
 def export(run: Path, made: Exported, to: Path) -> None:
@@ -115,7 +117,6 @@ def _copy_model(run: Path, source: Path, here: Path) -> None:
 
 def write_dataset(run: Path, made: Exported, here: Path) -> None:
     """`questions/` and `votes/`, a parquet file for each round; the votes with what curation decided."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     for kind in ("questions", "votes"):
@@ -124,10 +125,23 @@ def write_dataset(run: Path, made: Exported, here: Path) -> None:
         round_dir = run / f"round_{number}"
         name = f"round_{number}.parquet"
         pq.write_table(pq.read_table(round_dir / "questions/questions.parquet"), here / "questions" / name)
-        votes = pq.read_table(round_dir / "votes/votes.parquet")
-        reasons = decisions(round_dir)
-        votes = votes.append_column("kept", pa.array([reason is None for reason in reasons], pa.bool_()))
-        pq.write_table(votes.append_column("reason", pa.array(reasons, pa.string())), here / "votes" / name)
+        _write_votes(round_dir, here / "votes" / name)
+
+
+def _write_votes(round_dir: Path, to: Path) -> None:
+    """The votes with what became of each, in the portions that they were written in."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [pa.field("kept", pa.bool_()), pa.field("reason", pa.string())]
+    reasons = iter(decisions(round_dir))
+    votes = pq.ParquetFile(round_dir / "votes/votes.parquet")
+    with votes, pq.ParquetWriter(to, pa.schema([*votes.schema_arrow, *columns])) as file:
+        for group in range(votes.num_row_groups):
+            table = votes.read_row_group(group)
+            of_group = [next(reasons) for _ in range(len(table))]
+            table = table.append_column(columns[0], pa.array([reason is None for reason in of_group], pa.bool_()))
+            file.write_table(table.append_column(columns[1], pa.array(of_group, pa.string())))
 
 
 def decisions(round_dir: Path) -> list[str | None]:
@@ -175,7 +189,7 @@ def _rows(run: Path, upto: int) -> dict[str, Any]:
     }
     rows = {kind: sum(pq.read_metadata(path).num_rows for path in paths) for kind, paths in files.items()}
     example = next(pq.ParquetFile(files["votes"][-1]).iter_batches(1, columns=["question"]))["question"][0].as_py()
-    return {"rows": rows, "example": example}
+    return {"rows": rows, "example": example if len(example) <= EXAMPLE_CHARS else words.EXAMPLE}
 
 
 def chosen_round(run: Path, options: Mapping[str, str]) -> int:

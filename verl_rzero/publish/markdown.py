@@ -2,6 +2,8 @@
 
 import re
 
+from verl_rzero.base.text import visible
+
 
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A table; its cells are Markdown, see `cell` for text."""
@@ -10,8 +12,8 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def cell(text: str) -> str:
-    """Text in one line, with pipes that don't end a cell."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """Text in one line that ends no cell and is no markup: backslashes, pipes, backquotes, brackets, < are escaped."""
+    return re.sub(r"([\\|`\[\]<])", r"\\\1", " ".join(visible(text).split()))
 
 
 def fenced(language: str, text: str) -> str:

@@ -1,14 +1,17 @@
 """The Solver's vote on a question: answers grouped by mathematical equality, the largest group is the pseudo-label."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from verl_rzero.grading.grader import normal_form, same_answer
+from verl_rzero.grading.normal_form import MAX_CHARS
 
 Denominator = Literal["all", "answered"]
-_BLANK = normal_form("")
+_LONG_BLANK = re.compile(r"(?:[\s{}$~\u200b-\u200f\u2060\u2800\u3164\ufeff\x00]|\\(?:[,;:!> ]|q?quad(?![A-Za-z])))*+")
+_BLANK_KEYS = ("=s:|", "=t:|")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def vote(
 ) -> Vote:
     """Group the answers and name the winner; of classes of one size the one seen first wins.
 
-    None (no answer, or cut off) and what prints nothing (an empty text in any notation) are never a class; they count
+    None (no answer, or cut off) and what prints nothing (`is_blank`) are never a class; they count
     in the denominator "all" (the paper's m) and not in "answered". `same` is asked only where normal forms differ,
     about one answer per class: the first-seen one.
 
@@ -54,9 +57,16 @@ def vote(
 
 def vote_by_text(answers: Sequence[str | None], *, denominator: Denominator = "all") -> Vote:
     """As `vote`, but answers are of one class only where their text is the same (the rule of TTRL's authors' code)."""
-    texts = dict.fromkeys(each for each in answers if each is not None and normal_form(each) != _BLANK)
+    texts = dict.fromkeys(each for each in answers if each is not None and not is_blank(each))
     number = {text: place for place, text in enumerate(texts)}
     return _counted(answers, tuple(-1 if each is None else number.get(each, -1) for each in answers), denominator)
+
+
+def is_blank(answer: str) -> bool:
+    """Whether an answer prints nothing but closing marks: an empty text in any notation, at any length."""
+    if len(answer) > MAX_CHARS:
+        return _LONG_BLANK.fullmatch(answer) is not None
+    return normal_form(answer) in _BLANK_KEYS or not answer.strip(" .,;:!")
 
 
 def _counted(answers: Sequence[str | None], classes: tuple[int, ...], denominator: Denominator) -> Vote:
@@ -85,7 +95,7 @@ def _classes(answers: Sequence[str | None], same: Callable[[str, str], bool]) ->
         found = class_of_text.get(answer)
         if found is None:
             form = normal_form(answer)
-            found = -1 if form == _BLANK else class_of_form.get(form)
+            found = -1 if is_blank(answer) else class_of_form.get(form)
             if found is None:
                 found = next(
                     (k for k, first in enumerate(representatives) if same(first, answer)), len(representatives)

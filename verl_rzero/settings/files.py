@@ -21,10 +21,14 @@ from verl_rzero.settings.run_settings import OPEN_DICTS, Settings
 ADDED_SINCE: dict[str, Any] = {
     "algorithm": "rzero",
     "data": None,
+    "checkpoint_every": 0,
     "ttrl": {"votes": 64, "vote_by": "equality"},
     "hardware": {"cpu_dtype": "float32"},
 }
 """Keys that files of earlier versions don't have, with what those versions did."""
+
+PARTS_SINCE = ("self_play", "execution")
+"""Parts that those files don't have, and that no stage of theirs depends on: as they are by default."""
 
 
 def load(overrides: list[str]) -> Settings:
@@ -52,7 +56,11 @@ def _content(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} can't be read: {error}") from error
     if not isinstance(data, dict):
         raise UserError(f"{path} can't be read: it holds no settings.")
-    return _completed(ADDED_SINCE, data)
+    data = _completed(ADDED_SINCE, data)
+    if not {*PARTS_SINCE} <= data.keys():
+        default = composed([])
+        data = _completed({name: default[name] for name in PARTS_SINCE}, data)
+    return data
 
 
 def _completed(added: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Where a run is, whether it lives or not: `python -m verl_rzero.status <run>`. Only reads, and loads no engine."""
 
 import json
-import os
-import re
 import shutil
 import sys
 import textwrap
@@ -16,8 +14,9 @@ from typing import Any
 from verl_rzero import settings
 from verl_rzero.base import command_line, progress
 from verl_rzero.base import processes as run_processes
-from verl_rzero.base.display import TAIL_LINES, clock, seconds_left
+from verl_rzero.base.display import TAIL_LINES, clock, end_of, seconds_left
 from verl_rzero.base.errors import UserError
+from verl_rzero.base.text import for_terminal
 from verl_rzero.data import run_dir, run_words
 from verl_rzero.methods import plan
 from verl_rzero.methods.kinds import Stage
@@ -35,11 +34,8 @@ Where a run is, running or not: its stages, what is next, the latest numbers, th
 """
 
 SHORT_LINES = 8
-TAIL_BYTES = 1 << 16
 QUIET_S = 60.0
 """A running stage that has said nothing for longer is shown with the time of its silence."""
-
-_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 DONE, RUNNING, FAILED, INTERRUPTED, TO_DO, DAMAGED = "done", "running", "failed", "interrupted", "to do", "damaged"
 
@@ -157,7 +153,7 @@ def shown(status: Status, log: str, lines: int) -> str:
     width = max(len(each.stage.id) for each in status.stages)
     table = [f"  {each.stage.id:<{width}}  {each.state:<11}  {each.text}" for each in status.stages]
     parts = [_head(status), "\n".join(table), _next(status), _last_step(status), _numbers(status)]
-    return "\n\n".join(part for part in [*parts, _log(status, log, lines)] if part)
+    return for_terminal("\n\n".join(part for part in [*parts, _log(status, log, lines)] if part))
 
 
 def _head(status: Status) -> str:
@@ -195,7 +191,7 @@ def _last_step(status: Status) -> str:
     if status.current is None:
         return ""
     path = status.current.stage.directory(status.run) / "metrics.jsonl"
-    whole = [line for line in _tail(path).splitlines(keepends=True) if line.endswith("\n")] if path.is_file() else []
+    whole = [line for line in end_of(path).splitlines(keepends=True) if line.endswith("\n")] if path.is_file() else []
     if not whole:
         return ""
     try:
@@ -232,17 +228,10 @@ def _log(status: Status, asked: str, lines: int) -> str:
             return ""
         have = [each.stage.id for each in status.stages if (each.stage.directory(status.run) / run_dir.LOG).is_file()]
         raise UserError(f"log={asked}: there is no such log. There is one of: {', '.join(have) or 'no stage'}.")
-    last = [_COLOUR.sub("", line) for line in _tail(path).splitlines()[-lines:]]
+    last = [for_terminal(line) for line in end_of(path).splitlines()[-lines:]]
     if sys.stdout.isatty():
         last = [line[: shutil.get_terminal_size().columns - 3] for line in last]
     return "\n".join([f"{path}:", *(f"  {line}" for line in last)])
-
-
-def _tail(path: Path) -> str:
-    """The last 64 KiB of a file that may be large and is being written to."""
-    with path.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-        return file.read().decode(errors="replace")
 
 
 def _text(path: Path) -> str:

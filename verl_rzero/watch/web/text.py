@@ -1,16 +1,13 @@
 """Text of models and users on its way into a page: nothing in it can act, break the encoding or fill the memory."""
 
 import html
-import re
 
-# Control characters but for tab and newline are shown as their pictures, U+2400 and on.
-_CONTROLS = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {127: 0x2421}
-_SURROGATES = re.compile("[\ud800-\udfff]")
+from verl_rzero.base.text import visible
 
 
 def clean(text: str) -> str:
-    """The text with every character visible and encodable: lone surrogates become U+FFFD, controls their pictures."""
-    return _SURROGATES.sub("\ufffd", text.replace("\r\n", "\n")).translate(_CONTROLS)
+    """`visible`, with one end of lines."""
+    return visible(text.replace("\r\n", "\n"))
 
 
 def escaped(value: object) -> str:
