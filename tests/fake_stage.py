@@ -1,7 +1,8 @@
 """Stands in for verl_rzero.run.stage: `fake_stage.py RUN STAGE...` writes made-up results, or does what FAKE_* says.
 
-FAKE_HANG, FAKE_FAIL, FAKE_SILENT name a stage that hangs, fails with a message, or ends well without results. The
-first two and base/model leave a sleeping process in a session of its own behind, as an engine might. With
+FAKE_HANG, FAKE_FAIL, FAKE_SILENT name a stage that hangs, fails with a message, or ends well without results; the first
+two in its first FAKE_TIMES attempts only, if that is set, and FAKE_FAIL with the exit code FAKE_CODE. The first two and
+base/model leave a sleeping process in a session of its own behind, as an engine might. With
 FAKE_LEAVES_FILES each stage leaves a temporary file. With FAKE_MODELS, a number of bytes, stages that have a model
 leave one. FAKE_NO_ROOM=STAGE:MESSAGE fails as a program does whose disk says MESSAGE; FAKE_FILLS names a stage that
 writes to its directory until the disk is full.
@@ -46,10 +47,13 @@ def do(run: Path, stage: str) -> None:
     if "FAKE_LEAVES_FILES" in os.environ:
         _, path = tempfile.mkstemp()
         (run / "temporary.txt").write_text(path)
-    if os.environ.get("FAKE_HANG") == stage:
+    attempt = (run / "started.txt").read_text(encoding="utf-8").split().count(stage)
+    struck = attempt <= int(os.environ.get("FAKE_TIMES", "100"))
+    if os.environ.get("FAKE_HANG") == stage and struck:
         time.sleep(300)
-    if os.environ.get("FAKE_FAIL") == stage:
-        sys.exit("error: no more questions")
+    if os.environ.get("FAKE_FAIL") == stage and struck:
+        print("error: no more questions", file=sys.stderr)
+        sys.exit(int(os.environ.get("FAKE_CODE", "1")))
     failing, _, message = os.environ.get("FAKE_NO_ROOM", "").partition(":")
     if failing == stage:
         raise OSError(message)

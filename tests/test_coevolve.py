@@ -284,6 +284,41 @@ def test_a_failing_stage_shows_the_end_of_its_log_and_its_path(run):
     assert json.loads((run / "report.json").read_text())["rounds"][0]["votes"]["mean_agreement"] == 0.5
 
 
+def test_a_stage_that_dies_is_begun_again_and_what_is_done_is_not(run):
+    code, out, _ = finish(start(run, FAKE_FAIL="round_1/votes", FAKE_TIMES="1"))
+    assert code == 0
+    assert started(run) == [*ONE_ROUND[:5], *ONE_ROUND[4:]]
+    assert "round_1/votes ended with exit code 1" in out
+    assert "attempt 1 of 2" in out
+    assert all(run_dir.is_done(run / stage) for stage in ONE_ROUND)
+    assert processes_of(run) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "begun"), [("attempts=3", "1", 3), ("attempts=1", "1", 1), ("attempts=3", "2", 1)]
+)
+def test_it_is_begun_no_more_often_than_it_may_nor_after_an_error_that_says_what_to_do(run, word, code, begun):
+    ended, _, err = finish(start(run, word, FAKE_FAIL="round_1/votes", FAKE_CODE=code))
+    assert ended == int(code)
+    assert started(run).count("round_1/votes") == begun
+    assert "error: no more questions" in err
+    assert processes_of(run) == []
+
+
+def test_a_stage_that_says_nothing_for_too_long_is_ended_and_begun_again(run):
+    begin = time.monotonic()
+    code, out, _ = finish(start(run, "stalled_after_s=2", FAKE_HANG="round_1/votes", FAKE_TIMES="1"))
+    assert code == 0
+    assert "round_1/votes has said nothing of its progress for 2 s" in out
+    assert started(run).count("round_1/votes") == 2
+    assert time.monotonic() - begin < 50
+    code, _, err = finish(start(run, "rounds=2", "stalled_after_s=2", "attempts=1", FAKE_HANG="round_2/solver"))
+    assert code == 1
+    assert "round_2/solver has said nothing of its progress for 2 s, and was ended" in err
+    assert (run / "round_2/solver/FAILED").exists()
+    assert processes_of(run) == []
+
+
 def test_a_stage_without_results_is_not_done(run):
     code, _, err = finish(start(run, FAKE_SILENT="base/evaluation"))
     assert code == 1

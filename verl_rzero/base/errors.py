@@ -44,5 +44,14 @@ class StageFailed(Exception):
     def __init__(self, stage_id: str, code: int, log: Path) -> None:
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         super().__init__(f"{stage_id} {how}" if code else f"{stage_id} ended without results")
-        self.code = code
+        self.code: int | None = code
+        self.log = log
+
+
+class StageStalled(StageFailed):
+    """A stage said nothing of its progress for longer than it may."""
+
+    def __init__(self, stage_id: str, seconds: float, log: Path) -> None:
+        Exception.__init__(self, f"{stage_id} has said nothing of its progress for {seconds:.0f} s, and was ended")
+        self.code = None
         self.log = log

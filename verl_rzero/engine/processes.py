@@ -2,12 +2,13 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from verl_rzero.base import progress
-from verl_rzero.base.errors import StageFailed
+from verl_rzero.base.errors import StageFailed, StageStalled
 from verl_rzero.base.processes import RUN_VARIABLE, nothing_left
 from verl_rzero.data import run_dir
 from verl_rzero.engine import warm
@@ -49,18 +50,25 @@ def follow(
     stage_dir: Path,
     watch: Callable[[progress.Position | None], None],
     last: bool = True,
+    stalled_after_s: float | None = None,
 ) -> None:
     """Return when the stage has its result and, if it is the `last` of the process, the process has ended.
 
     The result is the last that a stage writes. Engines that end badly after it take nothing from it; that is noted in
     the stage's log, and no failure. `watch` is called several times a second with what the stage says of its progress.
-    Raises StageFailed, which the stage's directory then tells too.
+    Raises StageFailed, which the stage's directory then tells too; StageStalled where it says nothing for too long.
     """
-    result, log = stage_dir / run_dir.RESULT, stage_dir / run_dir.LOG
+    result, log, began = stage_dir / run_dir.RESULT, stage_dir / run_dir.LOG, time.time()
     while last or not result.is_file():
         if _ended(process):
             break
-        watch(progress.read(stage_dir))
+        position = progress.read(stage_dir)
+        watch(position)
+        silent_s = time.time() - max(began, position.time if position else 0.0)
+        if stalled_after_s is not None and silent_s > stalled_after_s:
+            stalled = StageStalled(stage_id, silent_s, log)
+            run_dir.fail_stage(stage_dir, str(stalled))
+            raise stalled
     if process.poll() is not None and not result.is_file():
         failed = StageFailed(stage_id, process.returncode, log)
         run_dir.fail_stage(stage_dir, str(failed))

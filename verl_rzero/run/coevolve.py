@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,7 @@ from verl_rzero.base import display
 from verl_rzero.base import processes as run_processes
 from verl_rzero.base.command_line import exit_code
 from verl_rzero.base.display import say
+from verl_rzero.base.errors import StageFailed
 from verl_rzero.base.files import read_json
 from verl_rzero.data import anchors, given, outputs, run_dir
 from verl_rzero.engine import code_checks, environment, jobs, processes, warm
@@ -33,6 +35,9 @@ Command = Callable[[Path, Sequence[str], Mapping[str, str]], list[str]]
 """The command that does stages, of the run's directory, their ids and the variables added to its environment."""
 
 WARM_UP_S = 120.0
+
+USER_ERROR = 2
+"""Exit code of a stage that ended with an error which says what to put right."""
 
 HELP = """\
 R-Zero on stock verl: a Challenger learns to ask what the Solver gets right half the time, the Solver learns from its
@@ -85,12 +90,11 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
             warm_server(settings, run) if command is processes.stage_command else nullcontext() as server,
         ):
             tracker.catch_up(done, content)
+            work = partial(do, settings=settings, run=run, command=command, server=server, tracker=tracker)
             for group in plan.in_one_process(to_do, settings):
                 if group[0].kind == plan.method(settings).opens_a_round and oversight.stops_early(run, settings):
                     break
-                room.check(group)
-                with room.explained(group):
-                    do(group, settings, run, command, server, tracker)
+                do_at_last(group, room, work)
         content = report.write(run, settings)
         oversight.draw_page(run)
         say_results(run, content)
@@ -111,6 +115,28 @@ def warm_server(settings: Settings, run: Path) -> Iterator[warm.Server | None]:
             yield server
         finally:
             server.close()
+
+
+def do_at_last(group: list[Stage], room: disk_space.Room, work: Callable[[list[Stage]], None]) -> None:
+    """Stages that share a process, as often as they may be begun: where it dies or stalls, those that aren't done go
+    on in a new one.
+
+    Raises:
+        StageFailed: of the last attempt, or of one that an error has ended which says what to put right.
+        UserError: there is no room on the disk, or an alarm shall stop the run.
+    """
+    attempts = room.settings.attempts
+    for attempt in range(1, attempts + 1):
+        left = plan.to_do(group, room.run)
+        room.check(left)
+        try:
+            with room.explained(left):
+                work(left)
+            return
+        except StageFailed as failed:
+            if failed.code == USER_ERROR or attempt == attempts:
+                raise
+            say(f"{failed} ({failed.log}). That was attempt {attempt} of {attempts}; it goes on from what is there.")
 
 
 def do(
@@ -139,7 +165,8 @@ def do(
             tracker.start(stage)
             with display.StageLine(stage.id) as line:
                 watch = tracker.watching(stage, line.watch)
-                processes.follow(process, stage.id, here, watch, last=stage is group[-1])
+                last = stage is group[-1]
+                processes.follow(process, stage.id, here, watch, last, settings.stalled_after_s)
                 run_dir.finish_stage(here, manifest(stage, settings, here, started, time.monotonic() - clock))
             oversight.look_at(stage, settings, run, tracker)
 

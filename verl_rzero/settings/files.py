@@ -22,6 +22,8 @@ ADDED_SINCE: dict[str, Any] = {
     "algorithm": "rzero",
     "data": None,
     "checkpoint_every": 0,
+    "attempts": 1,
+    "stalled_after_s": None,
     "ttrl": {"votes": 64, "vote_by": "equality"},
     "hardware": {"cpu_dtype": "float32"},
 }

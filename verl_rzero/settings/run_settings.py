@@ -41,6 +41,16 @@ class Settings:
             at_least=0,
         )
     )
+    attempts: int = field(
+        metadata=doc(
+            "times that a stage is begun before the run stops, where its process dies or stalls; an error that says "
+            "what to put right stops it at once",
+            at_least=1,
+        )
+    )
+    stalled_after_s: float | None = field(
+        metadata=doc("a stage that has said nothing of its progress for so long is ended; null: never", above=0)
+    )
     algorithm: str = field(
         metadata=doc(
             "rzero: a Challenger and a Solver in turn; ttrl: a Solver on the majority of its own answers to given "
