@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -232,10 +233,16 @@ def test_two_orchestrators_in_one_run_are_refused(run):
     wait_for(run, "base/model")
     code, _, err = finish(start(run))
     assert code == 2
-    assert "another process" in err
+    assert f"another process is working on this run (process {first.pid} on {platform.node()}, since 20" in err
     assert first.poll() is None
-    first.terminate()
+    (run / ".lock").write_text("{}")  # as an older version left it, or one that was cut off
+    assert "another process is working on this run. Wait" in finish(start(run))[2]
+    first.kill()
     finish(first)
+    process = start(run, FAKE_HANG="base/evaluation")  # what the lock still says of a killed holder doesn't matter
+    wait_for(run, "base/evaluation")
+    process.terminate()
+    finish(process)
 
 
 def test_other_settings_are_refused_with_each_difference(finished):
@@ -341,6 +348,24 @@ def test_a_key_that_verl_does_not_have_is_refused_before_anything_starts(run):
     assert "solver.verl.actor_rollout_ref.actor.optim.ler=1" in err
     assert "solver.verl.actor_rollout_ref.actor.optim.lr" in err
     assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("truth", "why"),
+    [
+        ("nowhere.at_all:truth", "can't be imported"),
+        ("verl_rzero.tiny_world:nothing", "has no function nothing"),
+        ("os:system", "written in Python"),
+        ("shutil:copytree", "does not take one question"),
+    ],
+)
+def test_what_is_no_function_of_a_question_is_refused_as_truth_and_never_called(run, truth, why):
+    for word in ("dry_run=true", "dry_run=false"):
+        code, _, err = finish(start(run, f"model.truth={truth}", word))
+        assert code == 2
+        assert f"model.truth={truth}: " in err
+        assert why in err
+    assert started(run) == []
 
 
 def test_a_directory_of_something_else_is_refused_and_left_alone(run):

@@ -1,9 +1,11 @@
 """What a stage reads: the run's settings, the models and files of the stages before it."""
 
+import inspect
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+from verl_rzero.base.errors import refusal
 from verl_rzero.base.files import read_json
 from verl_rzero.data import records, run_dir
 from verl_rzero.settings import Settings
@@ -34,11 +36,34 @@ def kept_before(run: Path, round_: int) -> list[records.VotedQuestion]:
 
 
 def truth_of(asked: Settings) -> Callable[[str], str | None] | None:
+    """The function that `model.truth` names.
+
+    Raises:
+        UserError: its module can't be imported, or there is no Python function of one argument of that name. It is not
+            called to find out.
+    """
     if asked.model.truth is None:
         return None
     module, _, name = asked.model.truth.partition(":")
-    known: Callable[[str], str | None] = getattr(import_module(module), name)
-    return known
+    why, known = "", None
+    try:
+        known = getattr(import_module(module), name, None)
+    except ImportError as error:
+        why = f"{module} can't be imported ({error})"
+    if not why and not inspect.isfunction(known):
+        why = f"{module} has no function {name} written in Python"
+    if not why and known is not None:
+        try:
+            inspect.signature(known).bind("1+1")
+        except TypeError as error:
+            why = f"it does not take one question ({error})"
+    if why or known is None:
+        instead = (
+            "Write pkg.module:function of a function that takes a question and returns its answer or None, or null."
+        )
+        raise refusal("model.truth", asked.model.truth, why, instead)
+    found: Callable[[str], str | None] = known
+    return found
 
 
 def label_accuracy(voted: list[records.VotedQuestion]) -> float | None:

@@ -202,17 +202,31 @@ def _check_same_settings(run: Path, settings: Settings, depends: tuple[str, ...]
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Hold the run for this process; raises UserError when another process holds it. A killed holder lets go."""
+    """Hold the run for this process; raises UserError when another process holds it, and says which. A killed holder
+    lets go: what its lock file says then is of no account.
+    """
     run.mkdir(parents=True, exist_ok=True)
-    with (run / LOCK).open("a") as file:
+    with (run / LOCK).open("a+", encoding="utf-8") as file:
         deadline = time.monotonic() + _LOCK_WAIT_S
         while not _try_lock(file, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
-                why = "another process is working on this run"
+                why = f"another process is working on this run{_holder(file)}"
                 raise refusal("run_dir", run, why, "Wait for it, end it, or write another run_dir.")
             time.sleep(_LOCK_WAIT_S / 10)
-        os.utime(file.fileno())
+        file.truncate(0)
+        json.dump({"pid": os.getpid(), "host": platform.node(), "since": now()}, file)
+        file.flush()
         yield
+
+
+def _holder(file: TextIO) -> str:
+    """In words, what the holder of the lock has written; nothing where it has not yet, or is of an older version."""
+    file.seek(0)
+    try:
+        said = json.loads(file.read())
+        return f" (process {said['pid']:d} on {said['host']}, since {said['since']})"
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def locked_since(run: Path) -> float | None:

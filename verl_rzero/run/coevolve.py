@@ -66,6 +66,7 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
     check_cluster(settings)
     anchors.check(settings.anchors)
     given.check(settings)
+    outputs.truth_of(settings)
     tracking.check(settings)
     configs = check_jobs(settings, run)
     model_fits.check(settings, configs)
@@ -199,6 +200,7 @@ def dry_run(settings: Settings) -> None:
     plan.check_done(stages, settings, run)
     anchors.check(settings.anchors)
     given.check(settings)
+    outputs.truth_of(settings)
     say(f"Plan of {run}:")
     for stage in stages:
         done = run_dir.is_done(stage.directory(run))
