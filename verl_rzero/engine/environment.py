@@ -13,6 +13,7 @@ LONGEST_DIRECTORY = 50
 
 COMMON = {
     "TOKENIZERS_PARALLELISM": "false",
+    "JOBLIB_MULTIPROCESSING": "0",  # its import leaves a semaphore in /dev/shm, of every process that is killed
     "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_NO_USAGE_STATS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
