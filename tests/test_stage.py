@@ -10,6 +10,7 @@ from verl_rzero.base.files import write_json
 from verl_rzero.data import outputs, records
 from verl_rzero.data.records import SolverRow, VotedQuestion
 from verl_rzero.methods import inputs, training, work
+from verl_rzero.watch import choice
 
 
 def voted(number: int, agreeing: int, label: str = "7", truth: str | None = "7") -> VotedQuestion:
@@ -92,6 +93,23 @@ def test_models_of_the_rounds(tmp_path):
     assert first.model("solver") == tmp_path / "base/model/model"
     assert second.model("solver") == tmp_path / "round_1/solver/model"
     assert second.model("challenger") == "elsewhere"
+
+
+def test_a_run_whose_role_was_not_trained_may_be_moved(tmp_path):
+    run = tmp_path / "here"
+    for stage, model in (("base/model", "model"), ("round_1/curation", None)):
+        (run / stage).mkdir(parents=True)
+        write_json(run / stage / "result.json", {"model": model})
+    (run / "base/model/model").mkdir()
+    settings.save(settings.load(["solver.steps=0"]), run / "settings.yaml")
+    made = training.as_it_was(inputs.StageInputs(run, "round_1/solver"), "solver")
+    assert made == {"model": "../../base/model/model", "steps": []}
+    (run / "round_1/solver").mkdir()
+    write_json(run / "round_1/solver/result.json", made)
+    run.rename(tmp_path / "there")
+    assert outputs.solver_of(tmp_path / "there", 1) == tmp_path / "there/base/model/model"
+    report = {"base": {"model": {"model": "model"}}, "rounds": [{"solver": made}]}
+    assert choice._model(report, 1) == choice._model(report, 0) == "base/model/model"
 
 
 def test_only_shrink_makes_batches_smaller():

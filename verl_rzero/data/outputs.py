@@ -1,6 +1,7 @@
 """What a stage reads: the run's settings, the models and files of the stages before it."""
 
 import inspect
+import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +15,8 @@ from verl_rzero.settings import Settings
 def model_of(stage_dir: Path) -> Path | str:
     """The model that a stage made or chose: a directory of the run, or a path or hub name from outside."""
     named = read_json(stage_dir / run_dir.RESULT)["model"]
-    return stage_dir / "model" if named == "model" else str(named)
+    inside = named == "model" or str(named).startswith("../")  # a stage before this one made it
+    return Path(os.path.normpath(stage_dir / named)) if inside else str(named)
 
 
 def solver_of(run: Path, round_: int) -> Path | str:

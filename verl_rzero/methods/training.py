@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 
 def as_it_was(stage: StageInputs, role: str) -> dict[str, Any]:
-    """The result of a stage that doesn't train its role."""
-    return {"model": str(stage.model(role)), "steps": []}
+    """The result of a stage that doesn't train its role; of the run's own model the path from the stage's directory."""
+    model = stage.model(role)
+    inside = isinstance(model, Path) and model.is_relative_to(stage.run)
+    return {"model": os.path.relpath(model, stage.dir) if inside else str(model), "steps": []}
 
 
 def prompt_rows(source: str, prompts: Sequence[Messages]) -> list[records.PromptRow]:

@@ -5,6 +5,7 @@ So the benchmark that chooses (`evaluation.choose_by`) is marked in every table 
 """
 
 from collections.abc import Mapping
+from posixpath import normpath
 from typing import Any
 
 
@@ -44,4 +45,5 @@ def _model(report: Mapping[str, Any], number: int) -> str:
     where, part = ("base/model", report["base"]["model"])
     if number:
         where, part = (f"round_{number}/solver", report["rounds"][number - 1]["solver"])
-    return f"{where}/model" if part["model"] == "model" else str(part["model"])
+    inside = part["model"] == "model" or part["model"].startswith("../")
+    return normpath(f"{where}/{part['model']}") if inside else str(part["model"])
