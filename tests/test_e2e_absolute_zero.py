@@ -24,6 +24,7 @@ SMALL = [
     "model=code_tiny",
     "rounds=1",
     "model.build_steps=600",
+    "attempts=1",
     "self_play.seeds=4",
     "solver.steps=2",
     "solver.batch_size=8",
