@@ -1,6 +1,7 @@
 """What coevolve and dry_run say of a model before anything starts."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,28 @@ def test_a_tensor_that_trained_weights_can_not_travel_in_is_refused_on_a_cpu(mod
     assert str(error.value).startswith(f"{key}=64: the model's largest tensor has 65 MiB")
     assert str(error.value).endswith(f"Write {key}=65.")
     check(given(model, f"{key}=65"), "solver")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["model.answer_tokens=10000000"], "model.answer_tokens=10000000"),
+        (["model=smollm2", "model.question_tokens=9000"], "model.question_tokens=9000"),
+        (["method=absolute_zero", "model=code_tiny", "model.prompt_tokens=600"], "model.prompt_tokens=600"),
+    ],
+)
+def test_sequences_longer_than_the_model_that_is_made_are_refused(words, said):
+    asked = settings.load(words)
+    with pytest.raises(UserError, match=re.escape(said)) as error:
+        model_fits.check(asked, {})
+    most = int(re.findall(r"Write at most (\d+)", str(error.value))[0])
+    name = said.partition("=")[0]
+    model_fits.check(settings.load([*words, f"{name}={most}"]), {})
+    with pytest.raises(UserError, match="takes"):
+        model_fits.check(settings.load([*words, f"{name}={most + 1}"]), {})
+
+
+def test_where_one_length_alone_is_not_to_blame_all_are_named():
+    asked = settings.load(["model.answer_tokens=600", "model.question_tokens=600"])
+    with pytest.raises(UserError, match="Write less of the others too"):
+        model_fits.check(asked, {})

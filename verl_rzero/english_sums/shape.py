@@ -10,3 +10,6 @@ SHAPE = {
     "vocab_size": 49152,
     "tie_word_embeddings": True,
 }
+
+POSITIONS = 8192
+"""Tokens that a sequence may have."""

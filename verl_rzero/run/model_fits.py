@@ -23,6 +23,11 @@ from verl_rzero.tiny_world import shape as tiny_world
 SHAPES = {"tiny_world": tiny_world.SHAPE, "code_world": code_world.SHAPE, "smollm2": english_sums.SHAPE}
 """model.build -> the sizes of what it makes, by the names of a config.json."""
 
+POSITIONS = {
+    "tiny_world": tiny_world.POSITIONS, "code_world": tiny_world.POSITIONS, "smollm2": english_sums.POSITIONS
+}  # fmt: skip
+"""model.build -> how many tokens a sequence may have."""
+
 LESS = "Smaller hardware.actor_tokens_per_gpu, model.question_tokens or model.answer_tokens take less."
 
 
@@ -35,6 +40,8 @@ def check(settings: Settings, configs: Mapping[str, DictConfig]) -> list[str]:
     Raises:
         UserError: no run can be made with the model, or none on this machine.
     """
+    if settings.model.build is not None:
+        check_length(settings, POSITIONS[settings.model.build])
     model = shape(settings) if settings.model.path is None else given(settings)
     gpu = machine.gpu_memory_bytes() if settings.hardware.device == "cuda" else None
     if model is None or (settings.hardware.device == "cuda" and gpu is None):
@@ -51,6 +58,18 @@ def check(settings: Settings, configs: Mapping[str, DictConfig]) -> list[str]:
             lines.append(f"{what}: up to {most}." if elsewhere else f"{what}: up to {most} of {in_gib(there)}.")
             lines += ["  " + in_words(part.name, part.count, part.certain | part.estimated) for part in parts]
     return lines
+
+
+def check_length(settings: Settings, positions: int) -> None:
+    """Raises UserError where sequences get longer than the model that the run makes."""
+    model = settings.model
+    tokens = {"prompt": model.prompt_tokens, "question": model.question_tokens, "answer": model.answer_tokens}
+    if longest(settings) > positions:
+        most = max(tokens, key=lambda name: tokens[name])
+        room = positions - longest(settings) + tokens[most]
+        instead = f"Write at most {room}, or less of the others." if room > 0 else "Write less of the others too."
+        why = f"a prompt, a question and an answer are up to {longest(settings)} tokens, this model takes {positions}"
+        raise refusal(f"model.{most}_tokens", tokens[most], why, instead)
 
 
 def shape(settings: Settings) -> Shape | None:

@@ -11,3 +11,6 @@ SHAPE = {
     "tie_word_embeddings": True,
 }
 """Of a Qwen3 of 0.21M parameters. vLLM's attention on a CPU refuses a head_dim below 32."""
+
+POSITIONS = 512
+"""Tokens that a sequence may have."""

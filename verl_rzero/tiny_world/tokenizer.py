@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from verl_rzero.tiny_world.shape import POSITIONS
 from verl_rzero.tiny_world.task import ANSWER, ASK, SOLVE
 
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
@@ -42,5 +43,5 @@ def tokenizer_of(symbols: Sequence[str]) -> PreTrainedTokenizerFast:
         chat_template=CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False,
         padding_side="left",
-        model_max_length=512,
+        model_max_length=POSITIONS,
     )
