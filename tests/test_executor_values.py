@@ -132,13 +132,13 @@ def test_keys_that_collide_take_no_long_time():
 @pytest.mark.parametrize("form", ['{"set":[%s]}', '{"dict":[%s]}'])
 def test_more_keys_of_one_hash_are_no_value_however_large_a_result_may_be(form):
     def message(step):
-        keys = [f'{{"int":"{hex(k * step)}"}}' for k in range(1 << 20, (1 << 20) + 20_000)]
+        keys = [f'{{"int":"{hex(k * step)}"}}' for k in range(1 << 20, (1 << 20) + 40_000)]
         return b'{"values":[%s]}' % (form % ",".join(f"[{key},1]" if "dict" in form else key for key in keys)).encode()
 
     before = time.process_time()
     assert read(message(2**61 - 1), 1, 0.0).failure is Failure.FORGED
-    assert time.process_time() - before < 1
-    assert len(read(message(2**60), 1, 0.0).value[0]) == 20_000
+    assert time.process_time() - before < 4  # without the limit it is some ten seconds
+    assert len(read(message(2**60), 1, 0.0).value[0]) == 40_000
 
 
 class Loud(int):
