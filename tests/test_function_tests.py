@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from verl_rzero.evaluation.graders import final_answer
 from verl_rzero.evaluation.load import load
 from verl_rzero.settings import Execution, files
 from verl_rzero.settings.benchmarks import TABLE, Item, benchmark
-from verl_rzero.settings.evalplus import from_text
+from verl_rzero.settings.evalplus import FunctionTests, from_text
 
 ASKED = Execution(isolation="full", sandbox_fusion=None, cpu_s=1.0, wall_s=30.0, memory_mb=256, result_bytes=65_536)
 COMPARE = """
@@ -182,6 +183,7 @@ def test_a_call_whose_true_result_is_too_large_is_left_out() -> None:
 def test_a_root_is_one_by_the_polynomial_not_by_the_reference() -> None:
     test = """
 import math
+import time
 def _poly(xs, x):
     return sum([coeff * math.pow(x, i) for i, coeff in enumerate(xs)])
 def check(candidate):
@@ -238,3 +240,21 @@ def test_the_last_python_block_is_the_answer() -> None:
 def test_both_are_known_by_name() -> None:
     assert {name for name, known in TABLE.items() if known.functions} == {"humanevalplus", "mbppplus"}
     assert Item("q", "a") == Item("q", "a", 0, "")
+
+
+@pytest.mark.parametrize(
+    ("rule", "given"),
+    [
+        ("set", [k * (2**61 - 1) for k in range(1, 40_000)]),
+        ("set", [[1]]),
+        ("set", 7),
+        ("root", 7**200_000),
+        ("root", float("inf")),
+    ],
+    ids=["one hash", "no keys", "no list", "huge", "infinite"],
+)
+def test_a_value_that_takes_for_ever_to_compare_is_wrong_at_once(rule: str, given: Any) -> None:
+    tests = FunctionTests("g", "", ("[-6, 11, -6, 1]",), ("[1, 2]",), rule, 1e-4, "")
+    before = time.process_time()
+    assert function_tests.same(tests, given, [1, 2], "[-6, 11, -6, 1]") is False
+    assert time.process_time() - before < 1  # without the care that is taken: several seconds

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,7 @@ def test_what_these_settings_meant_then_is_read_from_a_file_without_them(older):
         assert (found.rounds, found.challenger.steps, found.solver.verl) == (1, 8, {})
         new = settings.load([])
         assert (found.checkpoint_every, found.self_play, found.execution) == (0, new.self_play, new.execution)
+        assert found.monitors == replace(new.monitors, learnability=None)
 
 
 def test_every_other_missing_key_is_refused(older):

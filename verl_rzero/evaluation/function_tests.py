@@ -115,17 +115,30 @@ def same(tests: FunctionTests, given: Any, wanted: Any, inputs: str) -> bool:
     """Whether a call returned what it should, by the rule of its tests."""
     try:
         if tests.rule == "set":
-            return set(given) == set(wanted)
+            return _same_set(given, set(wanted))
         if tests.rule == "root":
             if not isinstance(given, (int, float)):
                 return False
-            (coefficients,) = arguments(inputs)
-            value: float = sum(factor * given**power for power, factor in enumerate(coefficients))
+            root, (coefficients,) = (
+                float(given),
+                arguments(inputs),
+            )  # a huge integer is none, and its powers take for ever
+            value: float = sum(factor * root**power for power, factor in enumerate(coefficients))
             return abs(value) <= tests.tolerance
     except (TypeError, ValueError, OverflowError):
         return False
     tolerance = tests.tolerance or (1e-6 if _floats(wanted) else 0.0)
     return bool(given == wanted) or (tolerance > 0 and _close(given, wanted, tolerance))
+
+
+def _same_set(given: Any, wanted: set[Any]) -> bool:
+    """`set(given) == wanted`. No set is made of what a program returned: many keys of one hash take for ever."""
+    found = set()
+    for each in given:
+        if each not in wanted:
+            return False
+        found.add(each)
+    return found == wanted
 
 
 def _floats(value: Any) -> bool:

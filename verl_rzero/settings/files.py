@@ -25,6 +25,7 @@ ADDED_SINCE: dict[str, Any] = {
     "attempts": 1,
     "stalled_after_s": None,
     "ttrl": {"votes": 64, "vote_by": "equality"},
+    "monitors": {"learnability": None},
     "hardware": {"cpu_dtype": "float32"},
 }
 """Keys that files of earlier versions don't have, with what those versions did."""
