@@ -18,6 +18,7 @@ from verl_rzero.settings.evalplus import from_text
 
 
 def main(words: list[str]) -> None:
+    """Judge the files that `words` name, and say what came out."""
     given = dict(word.split("=", 1) for word in words)
     first = int(given.pop("n", 10_000))
     asked = Execution(isolation="full", sandbox_fusion=None, cpu_s=1.0, wall_s=60.0, memory_mb=256, result_bytes=65_536)

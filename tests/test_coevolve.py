@@ -353,10 +353,10 @@ def test_a_key_that_verl_does_not_have_is_refused_before_anything_starts(run):
 @pytest.mark.parametrize(
     ("truth", "why"),
     [
-        ("nowhere.at_all:truth", "can't be imported"),
+        ("nowhere.at_all:truth", "No module named"),
         ("verl_rzero.tiny_world:nothing", "has no function nothing"),
         ("os:system", "written in Python"),
-        ("shutil:copytree", "does not take one question"),
+        ("shutil:copytree", "missing a required argument"),
     ],
 )
 def test_what_is_no_function_of_a_question_is_refused_as_truth_and_never_called(run, truth, why):

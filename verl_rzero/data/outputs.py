@@ -47,25 +47,17 @@ def truth_of(asked: Settings) -> Callable[[str], str | None] | None:
     if asked.model.truth is None:
         return None
     module, _, name = asked.model.truth.partition(":")
-    why, known = "", None
     try:
-        known = getattr(import_module(module), name, None)
-    except ImportError as error:
-        why = f"{module} can't be imported ({error})"
-    if not why and not inspect.isfunction(known):
-        why = f"{module} has no function {name} written in Python"
-    if not why and known is not None:
-        try:
-            inspect.signature(known).bind("1+1")
-        except TypeError as error:
-            why = f"it does not take one question ({error})"
-    if why or known is None:
+        known: Callable[[str], str | None] | None = getattr(import_module(module), name, None)
+        if not inspect.isfunction(known):
+            raise TypeError(f"{module} has no function {name} written in Python")
+        inspect.signature(known).bind("1+1")
+    except (ImportError, TypeError) as error:
         instead = (
             "Write pkg.module:function of a function that takes a question and returns its answer or None, or null."
         )
-        raise refusal("model.truth", asked.model.truth, why, instead)
-    found: Callable[[str], str | None] = known
-    return found
+        raise refusal("model.truth", asked.model.truth, f"it can't be used ({error})", instead) from error
+    return known
 
 
 def label_accuracy(voted: list[records.VotedQuestion]) -> float | None:

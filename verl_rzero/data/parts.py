@@ -31,7 +31,7 @@ class Parts(Generic[Record]):
         self._dir = here / of.replace("/", "--")
         for other in here.iterdir() if here.is_dir() else ():
             if other != self._dir:
-                shutil.rmtree(other)
+                shutil.rmtree(other) if other.is_dir() else other.unlink()
         self._dir.mkdir(parents=True, exist_ok=True)
         self.before: list[Record] = []
         self._files = 0

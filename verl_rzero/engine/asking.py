@@ -108,9 +108,7 @@ async def votes(
 
     async def vote_on(item: Question, replies: Sequence[Reply]) -> None:
         tally = Tally(grader, patience=m)
-        made = await asyncio.to_thread(
-            voted, settings, item, texts[item.id], replies, seeds[item.id], model, tally, truth
-        )
+        made = await asyncio.to_thread(voted, settings, item, replies, seeds[item.id], model, tally, truth)
         costs.append(tally.counts)
         found[item.id] = made
         parts.add([made])
@@ -133,24 +131,26 @@ async def votes(
                 voting.remove(ended)
                 ended.result()
             voting.add(asyncio.create_task(vote_on(missing[number], replies)))
-    finally:  # what is answered is kept also where the engine has died
-        await asyncio.gather(*voting)
-        parts.write()
-        grader.close()
+    finally:  # what is answered is kept also where the engine has died, or a vote couldn't be counted
+        try:
+            await asyncio.gather(*voting)
+        finally:
+            parts.write()
+            grader.close()
     return [found[number] for number in texts], sum(costs[1:], costs[0])
 
 
 def voted(
     settings: Settings,
     item: Question,
-    text: str,
     replies: Sequence[Reply],
     seed: int,
     model: str,
     tally: Tally,
     truth: Truth | None,
 ) -> VotedQuestion:
-    """The vote on one question."""
+    """The vote on one well-formed question."""
+    assert item.question is not None
     may_refuse = settings.curation.ill_posed_share is not None
     denominator: Denominator = "all" if settings.unanswered == "all" else "answered"
     answers = [reply.answer for reply in replies]
@@ -158,7 +158,7 @@ def voted(
     return VotedQuestion(
         id=item.id,
         round=item.round,
-        question=text,
+        question=item.question,
         raws=[reply.text for reply in replies],
         answers=answers,
         classes=list(counted.classes),
@@ -168,30 +168,13 @@ def voted(
         answered=counted.answered,
         seed=seed,
         model=model,
-        truth=truth(text) if truth else None,
+        truth=truth(item.question) if truth else None,
     )
 
 
 def ballots(answers: Sequence[str | None], may_refuse: bool) -> list[str | None]:
     """What is voted on: where a Solver may call the question ill-posed, such an answer is no class of its own."""
     return [None if may_refuse and answer is not None and is_ill_posed(answer) else answer for answer in answers]
-
-
-async def solve(
-    settings: Settings,
-    engine: "Engine",
-    texts_Q: Sequence[str],
-    n: int,
-    sampling: dict[str, Any],
-    seeds_Q: Sequence[int] | None,
-    progress: Progress | None,
-    may_refuse: bool = False,
-) -> list[list[Reply]]:
-    """n replies of the Solver to each question; the j-th reply to a question with seed s is sampled with seed s+j."""
-    replies: list[list[Reply]] = [[Reply("", False)] * n for _ in texts_Q]
-    async for number, given in answered(settings, engine, texts_Q, n, sampling, seeds_Q, progress, may_refuse):
-        replies[number] = given
-    return replies
 
 
 async def answered(
@@ -205,8 +188,8 @@ async def answered(
     may_refuse: bool = False,
     before: int = 0,
 ) -> AsyncIterator[tuple[int, list[Reply]]]:
-    """As `solve`: a question's place and its n replies, as soon as all of them are there; `before` replies count as
-    given in `progress`.
+    """Each question's place and n replies of the Solver, as soon as all of them are there. The j-th reply to a question
+    with seed s is sampled with seed s+j; `before` replies count as given in `progress`.
     """
     prompts_Q = [render(engine.tokenizer, voter_messages(settings.prompts, text, may_refuse)) for text in texts_Q]
     requests = [ids for ids in prompts_Q for _ in range(n)]

@@ -176,7 +176,7 @@ def _trainer(settings: Settings, job: Challenger | Solver, role: str, stage_dir:
         "nnodes": settings.hardware.nodes,
         "total_training_steps": job.steps,
         "total_epochs": job.steps + 1,  # a small dataset is gone through many times; the steps decide
-        "save_freq": min(settings.checkpoint_every or job.steps, max(1, job.steps)),
+        "save_freq": max(1, min(settings.checkpoint_every or job.steps, job.steps)),
         # with 1 verl deletes the last one before the new one is whole
         "max_actor_ckpt_to_keep": 2 if settings.checkpoint_every else None,
         "test_freq": -1,

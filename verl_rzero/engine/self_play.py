@@ -180,8 +180,8 @@ class ProposesAndSolves:
 
     def restore(self, state: dict[str, Any]) -> None:
         self._step = state["step"]
-        self.buffers.replace(map(_task, state["buffers"]))
-        self._of_last_step = [_task(each) for each in state["of_last_step"]]
+        self.buffers.replace(map(Task.of, state["buffers"]))
+        self._of_last_step = [Task.of(each) for each in state["of_last_step"]]
         self.proposed = [ProposedTask(**each) for each in state["proposed"]]
 
     @contextmanager
@@ -247,11 +247,6 @@ def _record(step: int, asked: Asked, raw: str, task: Task | str, solved: float |
         return ProposedTask(step, asked.kind, asked.program, [], [], "", False, task, solved, reward, raw)
     inputs, outputs = list(task.inputs), list(task.outputs)
     return ProposedTask(step, task.kind, task.program, inputs, outputs, task.message, True, None, solved, reward, raw)
-
-
-def _task(fields: dict[str, Any]) -> Task:
-    """A task that went through JSON."""
-    return Task(**fields | {"inputs": tuple(fields["inputs"]), "outputs": tuple(fields["outputs"])})
 
 
 def _text(trajectory: Trajectory) -> str:

@@ -19,13 +19,12 @@ def as_answer(task: Task) -> str:
 def task_of(answer: str) -> Task:
     """Raises UserError for an answer that isn't `as_answer`'s."""
     try:
-        given = json.loads(answer)
-        task = Task(**given | {"inputs": tuple(given["inputs"]), "outputs": tuple(given["outputs"])})
-        if task.kind not in KINDS or not task.inputs or len(task.inputs) != len(task.outputs):
-            raise ValueError(f"a task of kind {task.kind} with {len(task.inputs)} inputs")
-        for text in task.outputs:
+        found = Task.of(json.loads(answer))
+        if found.kind not in KINDS or not found.inputs or len(found.inputs) != len(found.outputs):
+            raise ValueError(f"a task of kind {found.kind} with {len(found.inputs)} inputs")
+        for text in found.outputs:
             (_,) = arguments(text)  # one literal each
-        return task
+        return found
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"an answer of a benchmark of programs can't be read ({error!r}): it is JSON with kind, program, inputs, "
@@ -36,7 +35,7 @@ def task_of(answer: str) -> Task:
 def rights(asked: Execution, answers: Sequence[str], given_QN: Sequence[Sequence[str | None]]) -> list[list[bool]]:
     """Whether each of the answers (blocks) given to each question solves its task."""
     pairs = [(task_of(answer), given) for answer, row in zip(answers, given_QN, strict=True) for given in row]
-    blocks = [None if given is None else solution(task.kind, given, think=False) for task, given in pairs]
+    blocks = [None if given is None else solution(each.kind, given, think=False) for each, given in pairs]
     with runner(asked) as programs:
-        found = iter(right([task for task, _ in pairs], blocks, programs))
+        found = iter(right([each for each, _ in pairs], blocks, programs))
     return [[next(found) for _ in row] for row in given_QN]

@@ -13,7 +13,7 @@ from verl_rzero.base.progress import Progress
 from verl_rzero.data import records
 from verl_rzero.data.parts import Parts
 from verl_rzero.data.records import Answered
-from verl_rzero.engine.asking import Reply, sample_seed, solve
+from verl_rzero.engine.asking import Reply, answered, sample_seed
 from verl_rzero.evaluation import function_tests, graders, judge, programs
 from verl_rzero.evaluation.scores import Same, score
 from verl_rzero.grading.grader import Grader, Tally
@@ -46,13 +46,7 @@ async def evaluate_in_stage(
     grader = Grader(asked.grading.timeout_s)
     for each in benchmarks:
         tally = Tally(grader)
-        rows = given_before(asked, each, parts.before)
-        for first in range(len(rows), len(each.items), CHUNK):
-            items, at = each.items[first : first + CHUNK], before + first * (1 + asked.evaluation.k_of(each.name))
-            new = await ask_and_grade(asked, engine, each, items, ProgressPart(progress, at), tally, first)
-            parts.add(new)
-            parts.write()
-            rows += new
+        rows = await answered_rows(asked, engine, each, ProgressPart(progress, before), tally, parts)
         before += answers_to_give(asked, each)
         rows = await asyncio.to_thread(judged, asked.evaluation.judge, each, rows)
         scores[each.name] = score(rows, _same(each, tally)) | about(asked, each) | {"grading": tally.counts.as_dict()}
@@ -60,6 +54,26 @@ async def evaluate_in_stage(
     grader.close()
     records.write(stage_dir / FILE, kept, Answered)
     return scores
+
+
+async def answered_rows(
+    asked: Settings,
+    engine: "Engine",
+    benchmark: LoadedBenchmark,
+    progress: "ProgressPart",
+    tally: Tally,
+    parts: Parts[Answered],
+) -> list[Answered]:
+    """The graded replies to all questions, kept lot by lot; what an attempt before has kept is taken up."""
+    rows = given_before(asked, benchmark, parts.before)
+    for first in range(len(rows), len(benchmark.items), CHUNK):
+        items = benchmark.items[first : first + CHUNK]
+        at = progress.behind(first * (1 + asked.evaluation.k_of(benchmark.name)))
+        new = await ask_and_grade(asked, engine, benchmark, items, at, tally, first)
+        parts.add(new)
+        parts.write()
+        rows += new
+    return rows
 
 
 def given_before(asked: Settings, benchmark: LoadedBenchmark, rows: Sequence[Answered]) -> list[Answered]:
@@ -113,9 +127,9 @@ async def ask_and_grade(
 
     async def ask(n: int, temperature: float, seeds: list[int] | None, where: int, progress: ProgressPart) -> None:
         sampling = {"temperature": temperature, "max_tokens": length}
-        given = await solve(asked, engine, [texts[i] for i in fitting], n, sampling, seeds, progress)
-        for i, some in zip(fitting, given, strict=True):
-            replies[i][where : where + n] = some
+        given = answered(asked, engine, [texts[i] for i in fitting], n, sampling, seeds, progress)
+        async for place, some in given:
+            replies[fitting[place]][where : where + n] = some
 
     await ask(1, 0.0, None, 0, progress)
     if k:

@@ -20,13 +20,13 @@ from verl_rzero import settings
 from verl_rzero.base import display, progress
 from verl_rzero.base import processes as run_processes
 from verl_rzero.base.files import read_json, write_json
-from verl_rzero.data import records, run_dir
+from verl_rzero.data import parts, records, run_dir
 from verl_rzero.data.records import Answered
 from verl_rzero.engine import environment, processes
 from verl_rzero.settings import Settings
 from verl_rzero.settings.benchmarks import Item, LoadedBenchmark
 
-ITEMS, ANSWERS, PARTS, WORK = "items.json", "answers.parquet", "parts", "work.json"
+ITEMS, ANSWERS, WORK = "items.json", "answers.parquet", "work.json"
 
 _BESIDE_WEIGHTS = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "vocab.json", "merges.txt")  # fmt: skip # noqa: E501
 """Files of a model directory that change what it is asked or how it answers."""
@@ -116,13 +116,7 @@ def prepare(asked: Settings, model: Path | str, benchmarks: Sequence[LoadedBench
 def finish(place: Place, rows: Sequence[Answered]) -> None:
     """Keep the replies whole, in place of their parts."""
     records.write(place.dir / ANSWERS, list(rows), Answered)
-    shutil.rmtree(place.dir / PARTS, ignore_errors=True)
-
-
-def part(place: Place, first: int) -> Path:
-    """The file of the replies to the questions from number `first` on."""
-    (place.dir / PARTS).mkdir(exist_ok=True)
-    return place.dir / PARTS / f"{first:06}.parquet"
+    shutil.rmtree(place.dir / parts.DIRECTORY, ignore_errors=True)
 
 
 def to_do(here: Path) -> tuple[str, list[Place]]:

@@ -11,7 +11,8 @@ from verl_rzero import settings
 from verl_rzero.base.errors import UserError
 from verl_rzero.base.files import write_json
 from verl_rzero.base.progress import Progress
-from verl_rzero.data import records, run_dir
+from verl_rzero.data import run_dir
+from verl_rzero.data.parts import Parts
 from verl_rzero.data.records import Answered
 from verl_rzero.engine import environment
 from verl_rzero.evaluation import store
@@ -44,16 +45,9 @@ async def work(here: Path, start: Start = started) -> None:
     done = 0
     tally = Tally(Grader(asked.grading.timeout_s))
     for place, each in zip(places, benchmarks, strict=True):
-        rows: list[Answered] = []
-        for first in range(0, len(each.items), run.CHUNK):
-            items, part = each.items[first : first + run.CHUNK], store.part(place, first)
-            if not part.is_file():
-                given = await run.ask_and_grade(
-                    asked, engine, each, items, run.ProgressPart(progress, done), tally, first
-                )
-                records.write(part, given, Answered)
-            rows += records.read(part, Answered)
-            done += run.answers_to_give(asked, each) * len(items) // len(each.items)
+        parts = Parts(place.dir, Answered, here.name)
+        rows = await run.answered_rows(asked, engine, each, run.ProgressPart(progress, done), tally, parts)
+        done += run.answers_to_give(asked, each)
         store.finish(place, rows)
 
 

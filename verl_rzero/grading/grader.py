@@ -189,9 +189,16 @@ class Tally:
 
 
 def _by_notation(a: str, b: str) -> tuple[bool, GradingCounts]:
-    asked: list[str] = []
-    verdict = a == b or equal(parse(a), parse(b), lambda left, _: bool(asked.append(left)))  # type: ignore[func-returns-value]
-    return verdict, GradingCounts(comparisons=1, by_notation=1, timeouts=int(bool(asked)))
+    """What notation alone says of two answers; what it would ask the engine counts as timed out, and as not equal."""
+    asked = 0
+
+    def nobody(_left: str, _right: str) -> bool:
+        nonlocal asked
+        asked += 1
+        return False
+
+    verdict = a == b or equal(parse(a), parse(b), nobody)
+    return verdict, GradingCounts(comparisons=1, by_notation=1, timeouts=int(asked > 0))
 
 
 @dataclass

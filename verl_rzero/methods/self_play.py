@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -135,8 +136,7 @@ def buffers_before(stage: StageInputs) -> TaskBuffers:
     before = [stage.run / SEEDS, *stage.earlier("solver")][-1] / BUFFERS
     begun = stage.round > 1 or stage.settings.self_play.seeds > 0
     kept = records.read(before, records.BufferedTask) if begun else []
-    tasks = [Task(each.kind, each.program, tuple(each.inputs), tuple(each.outputs), each.message) for each in kept]  # type: ignore[arg-type]
-    return TaskBuffers(stage.settings.self_play.buffer, tasks)
+    return TaskBuffers(stage.settings.self_play.buffer, (Task.of(asdict(each)) for each in kept))
 
 
 def write_buffers(path: Path, buffers: TaskBuffers) -> None:

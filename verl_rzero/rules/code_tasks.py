@@ -6,9 +6,9 @@ blocks fenced by three backticks, with the name of what is in them.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 from verl_rzero.rules.prompts import Messages, RolePrompt, turns
 from verl_rzero.settings import Settings, TaskPrompts
@@ -35,6 +35,15 @@ class Task:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     message: str = ""
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Self:
+        """A task of its fields with lists for tuples, as files hold it.
+
+        Raises:
+            TypeError, KeyError: these are not a task's fields.
+        """
+        return cls(**{**fields, "inputs": tuple(fields["inputs"]), "outputs": tuple(fields["outputs"])})
 
     @property
     def shown(self) -> int:

@@ -95,7 +95,7 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
             for group in plan.in_one_process(to_do, settings):
                 if group[0].kind == plan.method(settings).opens_a_round and oversight.stops_early(run, settings):
                     break
-                do_at_last(group, room, work)
+                in_attempts(group, room, work)
         content = report.write(run, settings)
         oversight.draw_page(run)
         say_results(run, content)
@@ -118,7 +118,7 @@ def warm_server(settings: Settings, run: Path) -> Iterator[warm.Server | None]:
             server.close()
 
 
-def do_at_last(group: list[Stage], room: disk_space.Room, work: Callable[[list[Stage]], None]) -> None:
+def in_attempts(group: list[Stage], room: disk_space.Room, work: Callable[[list[Stage]], None]) -> None:
     """Stages that share a process, as often as they may be begun: where it dies or stalls, those that aren't done go
     on in a new one.
 

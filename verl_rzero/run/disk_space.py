@@ -129,10 +129,8 @@ class Room:
     def _ran_out(self, stages: Sequence[Stage], said: str) -> UserError:
         """What to say; the disk gets back what the stages that aren't done have written and can't go on from."""
         at, temporary = self._at(stages), temporary_directory()
-        log, failed = (
-            at.directory(self.run) / run_dir.LOG,
-            f"{at.id} stopped, as its files could not be written: {said}",
-        )
+        log = at.directory(self.run) / run_dir.LOG
+        failed = f"{at.id} stopped, as its files could not be written: {said}"
         with suppress(OSError):  # of a read-only file system, which keeps them
             for stage in stages:
                 if not run_dir.is_done(stage.directory(self.run)):

@@ -1,6 +1,7 @@
 """What can be set: every key with its meaning and limits, where its value comes from, what is refused.
 
-Imports `base` only. Never here: what a setting does, anything that is slow to import.
+Imports `base`, and of `executor` how a value is written. Never here: what a setting does, anything that is slow to
+import.
 """
 
 from verl_rzero.settings.evaluation import Benchmark, Evaluation, Judge

@@ -134,7 +134,9 @@ def _receive(client: socket.socket) -> tuple[dict[str, Any], list[int]]:
         fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
     try:
         size, body = int.from_bytes(header, "big"), b""
-        while len(body) < size or not size:
+        if not size:
+            raise EOFError
+        while len(body) < size:
             more = client.recv(size - len(body))
             if not more:
                 raise EOFError
