@@ -13,13 +13,14 @@ from fractions import Fraction
 
 import pytest
 from answer_corpus import DIFFERENT, SAME, pairs
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from verl_rzero.grading import grader as grading
 from verl_rzero.grading import process
 from verl_rzero.grading.counts import COLUMNS, as_columns, step_metrics
 from verl_rzero.grading.grader import Grader, GradingCounts, Tally, normal_form, same_answer
+from verl_rzero.grading.notation import clean
 from verl_rzero.grading.process import Died, Verdict, Worker
 
 HARD = r"\lfloor 9^{9^{9}}/7 \rfloor"  # all of its 370 million digits are needed
@@ -123,7 +124,31 @@ def test_numbers_are_exact_however_they_are_written(data, x, y):
 polynomials = st.lists(st.integers(-4, 4), min_size=2, max_size=3)
 
 
+@pytest.mark.parametrize(
+    ("product", "value", "other"),
+    [
+        ("(0)(1)", "0", "1"),
+        ("(2)(3)", "6", "5"),
+        ("2(3)", "6", "5"),
+        (r"2\left(3\right)", "6", "5"),
+        ("(-1)(2)(3.5)", "-7", "4.5"),
+        ("3(-2)", "-6", "1"),
+        ("12 (3)", "36", "15"),
+    ],
+)
+def test_numbers_in_brackets_beside_each_other_are_multiplied(product, value, other):
+    assert same_answer(product, value)
+    assert not same_answer(product, other)
+
+
+@pytest.mark.parametrize("text", ["0.1(6)", "f_1(2)", r"\log_2(8)", "1,000(2)"])
+def test_other_brackets_behind_digits_stay_what_they_are(text):
+    assert "cdot" not in clean(text)
+
+
 @settings(max_examples=25, deadline=None)
+@example([0, 0], [0, 1])
+@example([0, 2], [0, 3])
 @given(polynomials, polynomials)
 def test_products_equal_their_expansions_as_sympy_has_them(p, q):
     import sympy

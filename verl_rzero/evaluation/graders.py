@@ -7,7 +7,7 @@ from verl_rzero.rules.answers import last_boxed
 from verl_rzero.rules.code_tasks import ANSWERED_BY, block, blocks, fenced
 from verl_rzero.settings.benchmarks import GraderName, letters
 
-VERSION = 3
+VERSION = 4
 """Raised whenever a rule below changes, or mathematical equality does (verl_rzero/grading), so that scores from
 before are not taken for scores of now."""
 

@@ -73,6 +73,10 @@ _POWER = re.compile(r"\^\s*(?:([+-]?[0-9]+)|\(([^()]*)\)|([+-]?[A-Za-z]))")
 _NAME = re.compile(r"(?<![\\A-Za-z])[A-Za-z]+(?![A-Za-z])")
 _MINUTES = re.compile(r'(?<=[0-9])\s*"?\s*\\min\.?\s*"?\s*$')  # and not the minimum of something
 _BLANKS = re.compile(r"\s+")
+_FACTOR = re.compile(r"(\([+-]?[0-9.]+\)|(?<![0-9.,_^])[0-9]+)\s*(?=\([+-]?[0-9.]+\))")
+"""A number before a number in brackets: the engine would add them, as whole and part of a mixed number. Not behind a
+point, where brackets mean a period, nor in an index.
+"""
 
 
 def clean(answer: str) -> str:
@@ -93,7 +97,7 @@ def clean(answer: str) -> str:
     text = _FRAC.sub(lambda m: rf"\{m[1]}{m[2] or '{' + m[3] + '}'}{m[4] or '{' + m[5] + '}'}", text)
     text = _SQRT.sub(lambda m: rf"\sqrt{m[1] or ''}{{{m[2] or m[3] or ''}}}", text)
     text = _POWER.sub(lambda m: f"^{{{m[1] or m[2] or m[3] or ''}}}", text)
-    text = _BLANKS.sub(" ", text).strip()
+    text = _FACTOR.sub(r"\1\\cdot ", _BLANKS.sub(" ", text)).strip()
     bare = text if text.endswith("...") else text.rstrip(" .,;:")
     return bare.lstrip("=: ") or text
 
