@@ -26,6 +26,7 @@ import voting
 from verl_rzero import settings
 from verl_rzero.base.progress import Progress
 from verl_rzero.data import records
+from verl_rzero.data.outputs import votes_in
 from verl_rzero.data.parts import Parts
 from verl_rzero.engine import asking
 from verl_rzero.publish import export_run
@@ -87,10 +88,10 @@ def main(count: int, chars: int, votes: int) -> dict[str, float]:
             work = asking.votes(asked, engine, "model", questions, None, Progress(here, count * votes, "answer"), parts)
             voted, _ = asyncio.run(work)
         with timed("votes.parquet"):
-            records.write(here / "votes.parquet", voted, records.VotedQuestion)
+            records.write(here / "votes.parquet", parts.in_order([v.id for v in voted]), records.VotedQuestion)
         del voted, parts
         with timed("curation"):
-            read = records.read(here / "votes.parquet", records.VotedQuestion)
+            read = votes_in(here)
             curated = curation.curate(read, **curation.rules(asked))
             records.write(
                 run / "round_1/curation/decisions.parquet", curation.decisions(read, curated), records.Decision

@@ -10,10 +10,13 @@ import pytest
 from verl_rzero import settings
 from verl_rzero.base import progress
 from verl_rzero.base.progress import Progress
+from verl_rzero.data import records
 from verl_rzero.data.parts import Parts
 from verl_rzero.data.records import Question, VotedQuestion
+from verl_rzero.engine import asking
 from verl_rzero.engine.asking import question, questions, sample_seed, votes
 from verl_rzero.grading.grader import GradingCounts
+from verl_rzero.rules.voting import vote
 
 SETTINGS = settings.load(["candidates=3", "votes=4", "model.build_steps=1"])
 
@@ -88,10 +91,8 @@ def test_questions_keep_the_order_of_their_ids_and_malformed_texts(tmp_path):
 
 def test_votes_of_malformed_questions_are_never_asked_and_truth_is_only_noted(tmp_path):
     asked = [question(0, 1, "nonsense", 0, "c"), question(1, 1, "<question>1+2</question>", 0, "c")]
-    engine = Engine(["\\boxed{3}", "\\boxed{4}", "no answer", "\\boxed{4}"])
-    work = votes(
-        SETTINGS, engine, "s", asked, lambda text: "3", Progress(tmp_path, 4, "answer"), parts(tmp_path, VotedQuestion)
-    )
+    engine, kept = Engine(["\\boxed{3}", "\\boxed{4}", "no answer", "\\boxed{4}"]), parts(tmp_path, VotedQuestion)
+    work = votes(SETTINGS, engine, "s", asked, lambda text: "3", Progress(tmp_path, 4, "answer"), kept)
     (voted,), grading = asyncio.run(work)
     assert engine.prompts == ["<|solve|>1+2"] * 4
     # answers 3, 4, none, 4: the majority is 4 with 2 of 4, although the truth is 3; margin (2-1)/4
@@ -100,7 +101,7 @@ def test_votes_of_malformed_questions_are_never_asked_and_truth_is_only_noted(tm
     assert voted.classes == [0, 1, -1, 1]
     assert voted.truth == "3"
     assert grading == GradingCounts(comparisons=1, by_notation=1)  # 4 with the class of 3; the other 4 is known
-    assert voted.raws[2] == "no answer"
+    assert next(kept.in_order([1])).raws[2] == "no answer"
     assert engine.seeds == [voted.seed + j for j in range(4)]
 
 
@@ -168,7 +169,8 @@ def test_votes_of_an_attempt_that_died_are_not_asked_again(tmp_path):
 
     def work(engine, asked=asked, of="hash"):
         kept = Parts(tmp_path, VotedQuestion, of)
-        return asyncio.run(votes(SETTINGS, engine, of, asked, None, Progress(tmp_path, 12, "answer"), kept))[0]
+        slim, _ = asyncio.run(votes(SETTINGS, engine, of, asked, None, Progress(tmp_path, 12, "answer"), kept))
+        return list(kept.in_order([item.id for item in slim]))
 
     with pytest.raises(RuntimeError, match="died"):
         work(Dies(texts, 6))  # all four of the last question, two of the one before
@@ -186,6 +188,52 @@ def test_votes_of_an_attempt_that_died_are_not_asked_again(tmp_path):
     fourth = Engine(texts)
     work(fourth, of="another model")
     assert len(fourth.prompts) == 12
+
+
+def test_whole_replies_are_read_back_from_the_parts_in_any_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "ROWS", 2)
+    asked = [question(i, 1, f"<question>{i}+2</question>", 0, "c") for i in range(5)]
+    kept = parts(tmp_path, VotedQuestion)
+    texts = [f"\\boxed{{{i}}}" for i in range(20)]
+    work = votes(SETTINGS, Engine(texts), "s", asked, None, Progress(tmp_path, 20, "answer"), kept)
+    slim, _ = asyncio.run(work)
+    assert len([*(tmp_path / "parts/hash").iterdir()]) == 3  # two rows each, before any time has passed
+    whole = list(kept.in_order([4, 0, 1, 3, 2]))
+    assert [item.id for item in whole] == [4, 0, 1, 3, 2]
+    assert sorted((item.id, item.raws) for item in whole) == [(i, texts[4 * i : 4 * i + 4]) for i in range(5)]
+    assert [replace(item, raws=[]) for item in kept.in_order([0, 1, 2, 3, 4])] == slim
+    again = replace(whole[0], raws=["other"])
+    kept.add([again])
+    kept.write()
+    assert list(kept.in_order([4])) == [again]
+
+
+def test_sampling_waits_where_counting_is_slower(tmp_path, monkeypatch):
+    monkeypatch.setattr(asking, "AT_ONCE", 2)
+    ahead = []
+
+    class Watched(Engine):
+        async def sample(self, prompts_Q, sampling, seeds_Q):
+            for i, given in enumerate(self.texts):
+                ahead.append(i // 4 - len(counted))
+                yield [Sample(i, given)]
+
+    counted = []
+
+    def slow(*args, **kwargs):
+        time.sleep(0.05)
+        counted.append(1)
+        return vote(*args, **kwargs)
+
+    monkeypatch.setattr(asking, "vote", slow)
+    asked = [question(i, 1, f"<question>{i}+2</question>", 0, "c") for i in range(8)]
+    work = votes(
+        SETTINGS, Watched(["\\boxed{1}"] * 32), "s", asked, None, Progress(tmp_path, 32, "answer"),
+        parts(tmp_path, VotedQuestion),
+    )  # fmt: skip
+    asyncio.run(work)
+    assert max(ahead) <= 2
+    assert len(counted) == 8
 
 
 def test_a_failure_of_grading_is_no_silent_loss(tmp_path, monkeypatch):
@@ -231,18 +279,18 @@ def test_parts_that_were_cut_short_or_are_another_models_count_as_absent(tmp_pat
     files = sorted((tmp_path / "parts/hash").iterdir())
     assert len(files) == 2
     files[1].write_bytes(files[1].read_bytes()[:50])
-    assert parts(tmp_path).before == rows[:1]
+    assert list(parts(tmp_path).before()) == rows[:1]
     parts(tmp_path).add([])
-    assert parts(tmp_path).before == rows[:1]
-    assert Parts(tmp_path, Question, "a/b").before == []
-    assert parts(tmp_path).before == []
+    assert list(parts(tmp_path).before()) == rows[:1]
+    assert list(Parts(tmp_path, Question, "a/b").before()) == []
+    assert list(parts(tmp_path).before()) == []
 
 
 def test_parts_are_written_as_time_passes(tmp_path, monkeypatch):
     monkeypatch.setattr("verl_rzero.data.parts.WRITE_EVERY_S", 0.05)
     kept = parts(tmp_path)
     kept.add([question(0, 1, "x", 0, "c")])
-    assert parts(tmp_path).before == []
+    assert list(parts(tmp_path).before()) == []
     time.sleep(0.06)
     kept.add([question(1, 1, "x", 0, "c")])
-    assert [item.id for item in parts(tmp_path).before] == [0, 1]
+    assert [item.id for item in list(parts(tmp_path).before())] == [0, 1]

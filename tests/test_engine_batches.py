@@ -23,7 +23,7 @@ if "VERL_RZERO_BATCHES" not in os.environ:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
-        assert "34 passed" in done.stdout
+        assert "35 passed" in done.stdout
 
 else:
     import copy
@@ -364,6 +364,31 @@ else:
         assert sorted(sample.prompt for sample in found) == list(range(7))
         for sample in found:
             assert text(sample.ids) == f"{names[sample.prompt]}:{sample.prompt // 3}"
+
+    def test_more_prompts_than_servers_may_be_given_are_portions_for_whoever_is_free(monkeypatch):
+        monkeypatch.setattr(rollouts, "AT_ONCE", 4)
+
+        class Slow(Server):
+            """Each of its calls takes a tenth of a second; says what it is given at once."""
+
+            given, most = 0, 0
+
+            async def _stream(self, prompts, seeds, sampling):
+                self.given += len(prompts)
+                self.most = max(self.most, self.given)
+                await asyncio.sleep(0.1)
+                async for batch in super()._stream(prompts, seeds, sampling):
+                    yield batch
+                self.given -= len(prompts)
+
+        servers, names = [Server(), Slow()], [chr(ord("a") + i) for i in range(21)]
+        found = streamed(servers, [ids(name) for name in names], list(range(21)))
+        assert sorted(sample.prompt for sample in found) == list(range(21))
+        assert all(text(sample.ids).startswith(names[sample.prompt]) for sample in found)
+        asked = [(text(prompt[0] for prompt in prompts), seeds) for s in servers for prompts, seeds, _ in s.asked]
+        assert sorted(asked) == [("".join(names[i : i + 2]), [*range(21)][i : i + 2]) for i in range(0, 21, 2)]
+        assert servers[1].most <= 4
+        assert len(servers[1].asked) < len(servers[0].asked)
 
     def test_more_servers_than_prompts():
         (only,) = streamed([Server(), Server()], [ids("a")])

@@ -29,7 +29,12 @@ def kept_questions(run: Path, round_: int) -> list[records.VotedQuestion]:
     here = run / f"round_{round_}"
     decided = records.read(here / "curation/decisions.parquet", records.Decision)
     kept = {item.id for item in decided if item.reason is None}
-    return [item for item in records.read(here / "votes/votes.parquet", records.VotedQuestion) if item.id in kept]
+    return [item for item in votes_in(here / "votes") if item.id in kept]
+
+
+def votes_in(stage_dir: Path) -> list[records.VotedQuestion]:
+    """The votes of a stage without the whole replies, which are most of the file."""
+    return records.read(stage_dir / "votes.parquet", records.VotedQuestion, without=["raws"])
 
 
 def kept_before(run: Path, round_: int) -> list[records.VotedQuestion]:

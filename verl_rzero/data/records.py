@@ -6,7 +6,7 @@
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -160,8 +160,9 @@ def schema(kind: type) -> "pyarrow.Schema":
     return pa.schema([(name, types.get(name, text)) for name in columns(kind)])
 
 
-def write(path: str | os.PathLike, records: Sequence[Record], kind: type[Record]) -> None:
-    """Write records to a parquet file, atomically (a reader sees the old file or the whole new one).
+def write(path: str | os.PathLike, records: Iterable[Record], kind: type[Record]) -> None:
+    """Write records to a parquet file, atomically (a reader sees the old file or the whole new one). Only a portion of
+    them need be in memory.
 
     Lone surrogates, which UTF-8 lacks, are written as U+FFFD; all else reads back as it was, NUL too.
     """
@@ -175,7 +176,7 @@ def write(path: str | os.PathLike, records: Sequence[Record], kind: type[Record]
     os.replace(partial, path)
 
 
-def _portions(records: Sequence[Any]) -> Iterator[list[dict[str, Any]]]:
+def _portions(records: Iterable[Any]) -> Iterator[list[dict[str, Any]]]:
     """The records as rows, of at most ROWS and CHARS (but for one row that has more)."""
     portion: list[dict[str, Any]] = []
     chars = 0
@@ -202,17 +203,25 @@ def _chars(value: Any) -> int:
             return 0
 
 
-def read(path: str | os.PathLike, kind: type[Record]) -> list[Record]:
-    """Read the records of a parquet file.
+def read(path: str | os.PathLike, kind: type[Record], without: Sequence[str] = ()) -> list[Record]:
+    """Read the records of a parquet file; lists of the columns `without` are left empty, and cost nothing.
 
     Raises:
         ValueError: the file's columns are not those of `kind`.
     """
+    return list(stream(path, kind, without))
+
+
+def stream(path: str | os.PathLike, kind: type[Record], without: Sequence[str] = ()) -> Iterator[Record]:
+    """`read`, a portion at a time."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
         if names != columns(kind):
             raise ValueError(f"{os.fspath(path)} holds columns {names}, not those of {kind.__name__}: {columns(kind)}")
-        groups = range(file.num_row_groups)
-        return [kind(**row) for group in groups for row in file.read_row_group(group).to_pylist()]
+        wanted = [name for name in names if name not in without]
+        empty: dict[str, Any] = {name: [] for name in without}
+        for group in range(file.num_row_groups):
+            for row in file.read_row_group(group, wanted).to_pylist():
+                yield kind(**{**empty, **row})

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from verl_rzero.engine.engines import Engine
 
 Truth = Callable[[str], str | None]
+
+AT_ONCE = 256
+"""Questions whose votes are counted, or wait for it, while others are sampled."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ async def questions(
     not asked for again.
     """
     seeds = [sample_seed(settings.seed, "question", round_, i) for i in range(settings.candidates)]
-    found = {item.id: item for item in parts.before if item.id < len(seeds) and item.seed == seeds[item.id]}
+    found = {item.id: item for item in parts.before() if item.id < len(seeds) and item.seed == seeds[item.id]}
     missing = [i for i in range(settings.candidates) if i not in found]
     examples = [tuple(anchors.shown(human, settings.anchors.in_prompt, settings.seed, round_, i)) for i in missing]
     rendered = {each: render(engine.tokenizer, challenger_messages(settings.prompts, each)) for each in {*examples}}
@@ -92,14 +95,15 @@ async def votes(
     parts: Parts[VotedQuestion],
 ) -> tuple[list[VotedQuestion], GradingCounts]:
     """m replies to each well-formed question, grouped into classes of equal answers while others are still sampled; and
-    what the grouping cost. Questions that an attempt before has voted on are not asked again.
+    what the grouping cost. Questions that an attempt before has voted on are not asked again. The whole replies are in
+    `parts` alone: `raws` is empty here.
     """
     m, may_refuse = settings.votes_of_dataset, settings.curation.ill_posed_share is not None
     texts = {item.id: item.question for item in asked if item.well_formed and item.question is not None}
     seeds = {item.id: sample_seed(settings.seed, "vote", item.round, item.id) for item in asked}
     found = {
-        item.id: item
-        for item in parts.before
+        item.id: replace(item, raws=[])
+        for item in parts.before()
         if item.question == texts.get(item.id) and item.seed == seeds[item.id] and len(item.raws) == m
     }
     missing = [item for item in asked if item.id in texts and item.id not in found]
@@ -110,7 +114,7 @@ async def votes(
         tally = Tally(grader, patience=m)
         made = await asyncio.to_thread(voted, settings, item, replies, seeds[item.id], model, tally, truth)
         costs.append(tally.counts)
-        found[item.id] = made
+        found[item.id] = replace(made, raws=[])
         parts.add([made])
 
     answers = answered(
@@ -127,10 +131,11 @@ async def votes(
     voting: set[asyncio.Task[None]] = set()
     try:
         async for number, replies in answers:
-            for ended in [task for task in voting if task.done()]:
-                voting.remove(ended)
-                ended.result()
             voting.add(asyncio.create_task(vote_on(missing[number], replies)))
+            full = len(voting) >= AT_ONCE
+            ended, voting = await asyncio.wait(voting, timeout=None if full else 0, return_when="FIRST_COMPLETED")
+            for task in ended:
+                task.result()
     finally:  # what is answered is kept also where the engine has died, or a vote couldn't be counted
         try:
             await asyncio.gather(*voting)

@@ -13,6 +13,7 @@ vLLM's insides that takes for granted, `guards.check` compares it with what is i
 import asyncio
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,9 @@ from vllm.sampling_params import RequestOutputKind
 
 from verl_rzero.engine import warm
 from verl_rzero.engine.worker import JOB_VARIABLE, sync_name
+
+AT_ONCE = 8192
+"""Requests that a server is given at most: many times what it samples at once. What waits in it costs memory, too."""
 
 
 @dataclass(frozen=True)
@@ -131,34 +135,46 @@ async def stream(
     sampling: dict[str, Any],
     seeds_Q: Sequence[int] | None = None,
 ) -> AsyncIterator[list[Sample]]:
-    """Sample once per prompt over all `servers` (Ray handles) and yield what has ended. Prompts are dealt out in
-    turn.
+    """Sample once per prompt over all `servers` (Ray handles) and yield what has ended. Prompts are dealt out in turn;
+    more than the servers may be given are a portion at a time, the next to whoever comes to the end of one.
     """
-    arrived: asyncio.Queue[list[Sample] | BaseException | None] = asyncio.Queue()
+    arrived: asyncio.Queue[list[Sample] | BaseException | None] = asyncio.Queue(maxsize=64)
 
-    async def drain(which: int) -> None:
-        mine = range(which, len(prompts_Q), len(servers))
+    async def drain(server: Any, waiting: deque[range]) -> None:
         try:
-            batches = (
-                servers[which]
-                .stream.options(num_returns="streaming")
-                .remote([prompts_Q[i] for i in mine], [seeds_Q[i] for i in mine] if seeds_Q else None, sampling)
-            )
-            async for reference in batches:
-                await arrived.put([replace(sample, prompt=mine[sample.prompt]) for sample in await reference])
+            while waiting:
+                mine = waiting.popleft()
+                batches = server.stream.options(num_returns="streaming").remote(
+                    [prompts_Q[i] for i in mine], [seeds_Q[i] for i in mine] if seeds_Q else None, sampling
+                )
+                async for reference in batches:
+                    await arrived.put([replace(sample, prompt=mine[sample.prompt]) for sample in await reference])
             await arrived.put(None)
         except BaseException as error:  # handed to the reader, who raises it
             await arrived.put(error)
 
-    tasks = [asyncio.create_task(drain(which)) for which in range(len(servers))]
+    tasks = [asyncio.create_task(drain(server, waiting)) for server, waiting in dealt(len(prompts_Q), servers)]
     running = len(tasks)
-    while running:
-        item = await arrived.get()
-        if item is None:
-            running -= 1
-        elif isinstance(item, BaseException):
-            for task in tasks:
-                task.cancel()
-            raise item
-        else:
-            yield item
+    try:
+        while running:
+            item = await arrived.get()
+            if item is None:
+                running -= 1
+            elif isinstance(item, BaseException):
+                raise item
+            else:
+                yield item
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def dealt(count: int, servers: Sequence[Any]) -> list[tuple[Any, deque[range]]]:
+    """Servers, and which of so many requests wait for them. Of more than `AT_ONCE` a server, portions wait for whoever
+    takes them, and each server is there twice: it has work while a portion comes to its end.
+    """
+    if count <= len(servers) * AT_ONCE:
+        return [(server, deque([range(i, count, len(servers))])) for i, server in enumerate(servers[:count])]
+    size = AT_ONCE // 2
+    shared = deque(range(first, min(first + size, count)) for first in range(0, count, size))
+    return [(server, shared) for server in [*servers, *servers]]

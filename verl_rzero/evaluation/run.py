@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -65,7 +65,7 @@ async def answered_rows(
     parts: Parts[Answered],
 ) -> list[Answered]:
     """The graded replies to all questions, kept lot by lot; what an attempt before has kept is taken up."""
-    rows = given_before(asked, benchmark, parts.before)
+    rows = given_before(asked, benchmark, parts.before())
     for first in range(len(rows), len(benchmark.items), CHUNK):
         items = benchmark.items[first : first + CHUNK]
         at = progress.behind(first * (1 + asked.evaluation.k_of(benchmark.name)))
@@ -76,7 +76,7 @@ async def answered_rows(
     return rows
 
 
-def given_before(asked: Settings, benchmark: LoadedBenchmark, rows: Sequence[Answered]) -> list[Answered]:
+def given_before(asked: Settings, benchmark: LoadedBenchmark, rows: Iterable[Answered]) -> list[Answered]:
     """The rows of a benchmark's first questions that are among `rows`, as far as they are answers to these."""
     own = [row for row in rows if row.benchmark == benchmark.name]
     replies = 1 + asked.evaluation.k_of(benchmark.name)

@@ -8,7 +8,7 @@ from verl_rzero.base.errors import UserError
 from verl_rzero.base.progress import Progress
 from verl_rzero.data import records
 from verl_rzero.data.given import GivenQuestion, read_given
-from verl_rzero.data.outputs import kept_before, label_accuracy, model_hash, model_of, truth_of
+from verl_rzero.data.outputs import kept_before, label_accuracy, model_hash, model_of, truth_of, votes_in
 from verl_rzero.data.parts import Parts
 from verl_rzero.grading.counts import GradingCounts
 from verl_rzero.methods import base_models
@@ -101,14 +101,15 @@ def votes(stage: StageInputs) -> dict[str, Any]:
             "steps, at a lower challenger.lr or with a higher challenger.kl."
         )
 
+    parts = Parts(stage.dir, records.VotedQuestion, model_hash(model))
+
     async def work() -> tuple[list[records.VotedQuestion], GradingCounts]:
         engine = await stage.engines.of(stage.settings, model, stage.dir)
         progress = Progress(stage.dir, count * m, "answer")
-        parts = Parts(stage.dir, records.VotedQuestion, model_hash(model))
         return await asking.votes(stage.settings, engine, model_hash(model), asked, truth, progress, parts)
 
     voted, grading = asyncio.run(work())
-    records.write(stage.dir / "votes.parquet", voted, records.VotedQuestion)
+    records.write(stage.dir / "votes.parquet", parts.in_order([item.id for item in voted]), records.VotedQuestion)
     return {
         "questions": len(voted),
         "mean_agreement": sum(item.agreement for item in voted) / len(voted),
@@ -124,7 +125,7 @@ def curation(stage: StageInputs) -> dict[str, Any]:
     from verl_rzero.rules import curation, solver_data
 
     asked, batch = stage.settings, stage.settings.solver.batch_size
-    votes = records.read(stage.input("votes") / "votes.parquet", records.VotedQuestion)
+    votes = votes_in(stage.input("votes"))
     before = kept_before(stage.run, stage.round) if looks_back(asked) else []
     curated = curation.curate(votes, **curation.rules(asked), earlier=[item.question for item in before])
     kept, rejected = curated.kept, {reason: count for reason, count in curated.rejected.items() if count}

@@ -11,7 +11,7 @@ from verl_rzero.base.errors import UserError
 from verl_rzero.base.files import write_json
 from verl_rzero.base.tables import aligned
 from verl_rzero.data import records, run_dir
-from verl_rzero.data.outputs import kept_before, label_accuracy
+from verl_rzero.data.outputs import kept_before, label_accuracy, votes_in
 from verl_rzero.data.records import Decision, SolverRow, VotedQuestion
 from verl_rzero.data.run_words import run_and_options
 from verl_rzero.methods import plan
@@ -91,7 +91,7 @@ def _votes(run: Path, round_: int) -> list[VotedQuestion]:
             int(p.parent.name.removeprefix("round_")) for p in run.glob("round_*/votes") if run_dir.is_done(p)
         )
         raise UserError(f"{run}: round {round_} has no votes yet. Rounds that have: {done or 'none'}.")
-    return records.read(path / "votes.parquet", VotedQuestion)
+    return votes_in(path)
 
 
 def _write(to: Path, asked: Settings, votes: list[VotedQuestion], curated: curation.Curated) -> None:
