@@ -6,7 +6,7 @@ All functions are total (any `str`, of any size, gives a result and nothing is r
 import re
 
 # `\\?` because models write the box with a doubled backslash too; any other escape (`\{`, `\}`) is one token, no brace.
-_TOKEN = re.compile(r"\\?\\boxed\s*\{|\\.|[{}]", re.DOTALL)
+_TOKEN = re.compile(r"\\\\?boxed\s*\{|\\.|[{}]", re.DOTALL)
 _OPEN, _CLOSE = "<question>", "</question>"
 _ILL_POSED = re.compile(r"(\\text\{|\\mathrm\{|\\textbf\{)?\s*ill[-_ ]?posed[\s.}]*", re.IGNORECASE)
 
@@ -17,11 +17,13 @@ def last_boxed(text: str) -> str | None:
     Braces nest, escaped braces (`\{`, `\}`) do not count. Of nested boxes the innermost last one counts. A box that
     is never closed (a reply that was cut off) is no box; an earlier closed one then counts.
     """
-    if "boxed" not in text:
+    first = text.find("boxed")
+    if first < 0:
         return None
+    first = len(text[:first].rstrip("\\"))  # braces before it belong to no box
     open_braces: list[int] = []  # for each open brace: where the content of its box starts, or -1 for any other brace
     best_start, best_end = -1, -1
-    for token in _TOKEN.finditer(text):
+    for token in _TOKEN.finditer(text, first):
         symbol = token.group()
         if symbol == "{":
             open_braces.append(-1)
