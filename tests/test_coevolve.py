@@ -429,8 +429,9 @@ def test_jobs_are_looked_at_as_they_will_be_for_the_runs_own_model(tmp_path):
 def test_every_model_and_every_hardware_is_among_these_recipes():
     models = compose.choices("model")
     of_rzero = [name for name in models if not name.startswith(("ttrl_", "az_", "code_"))]
-    assert of_rzero == ["qwen3_4b_base", "qwen3_8b_base", "small", "smollm2", "tiny"]
-    assert compose.choices("hardware") == ["1gpu", "8gpu", "cpu"]
+    older = ["llama_3_1_8b", "octothinker_3b", "octothinker_8b", "qwen2_5_3b", "qwen2_5_7b"]
+    assert of_rzero == [*older, "qwen3_1_7b_base", "qwen3_4b_base", "qwen3_8b_base", "small", "smollm2", "tiny"]
+    assert compose.choices("hardware") == ["1gpu", "2gpu", "4gpu", "8gpu", "cluster", "cpu"]
 
 
 @pytest.mark.parametrize("word", ["hardware=1gpu", "hardware.gpus_per_node=64"])

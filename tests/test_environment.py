@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from verl_rzero.engine import environment
+
 ROOT = Path(__file__).resolve().parents[1]
 STACK = "gpu" if "torch==" + version("torch") in (ROOT / "requirements/gpu.txt").read_text().splitlines() else "cpu"
 """The one that these tests run on."""
@@ -80,3 +82,16 @@ def test_after_an_installation_it_is_known_which_lists_are_there(checkout):
         exit 0
     """
     assert subprocess.run(["bash", "-uo", "pipefail", "-c", script], cwd=checkout, capture_output=True).returncode == 0
+
+
+def test_ray_shows_its_token_to_a_cluster_that_it_joins(tmp_path, monkeypatch):
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray/auth_token").touch()
+    assert environment.ray_token(tmp_path) == {}
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert environment.ray_token(tmp_path) == {"RAY_AUTH_MODE": "token"}
+    assert environment.ray_token(tmp_path / "elsewhere") == {}
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "x")
+    assert environment.ray_token(tmp_path / "elsewhere") == {"RAY_AUTH_MODE": "token"}

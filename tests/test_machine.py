@@ -5,12 +5,22 @@ import pytest
 from verl_rzero.settings import machine
 
 
-@pytest.mark.parametrize(("gpus", "group"), [(0, "cpu"), (1, "1gpu"), (4, "1gpu"), (8, "8gpu"), (16, "8gpu")])
+@pytest.mark.parametrize(
+    ("gpus", "group"),
+    [(0, "cpu"), (1, "1gpu"), (2, "2gpu"), (3, "2gpu"), (4, "4gpu"), (7, "4gpu"), (8, "8gpu"), (16, "8gpu")],
+)
 @pytest.mark.parametrize("words", [["votes=3"], ["hardware=auto", "votes=3"]])
 def test_the_machine_decides_where_nothing_else_does(gpus, group, words):
     overrides, sentence = machine.with_hardware(words, gpus)
     assert overrides == ["votes=3", f"hardware={group}"]
     assert sentence.startswith(f"hardware={group}: this machine has ")
+
+
+def test_the_number_of_machines_is_the_clusters_unless_it_is_given():
+    overrides, sentence = machine.with_hardware(["votes=3"], gpus=8, nodes=4)
+    assert overrides == ["votes=3", "hardware=8gpu", "hardware.nodes=4"]
+    assert "4 machines with 8 NVIDIA GPUs" in sentence
+    assert machine.with_hardware(["hardware.nodes=2"], gpus=8, nodes=4)[0] == ["hardware.nodes=2", "hardware=8gpu"]
 
 
 def test_the_user_decides_first():

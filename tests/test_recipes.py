@@ -19,10 +19,16 @@ PAPER = ("qwen3_4b_base", "qwen3_8b_base")
 SENSIBLE = {
     "tiny": ("cpu", "1gpu", "8gpu"),
     "code_tiny": (),  # its jobs are not those of a Challenger and a Solver
-    "small": ("1gpu", "8gpu"),
+    "small": ("1gpu", "2gpu", "4gpu", "8gpu"),
     "smollm2": ("cpu", "1gpu", "8gpu"),
-    "qwen3_4b_base": ("8gpu",),
-    "qwen3_8b_base": ("8gpu",),
+    "qwen3_1_7b_base": ("1gpu", "2gpu", "4gpu", "8gpu"),
+    "qwen3_4b_base": ("4gpu", "8gpu", "cluster"),
+    "qwen3_8b_base": ("8gpu", "cluster"),
+    "qwen2_5_3b": ("8gpu",),
+    "qwen2_5_7b": ("8gpu",),
+    "octothinker_3b": ("8gpu",),
+    "octothinker_8b": ("8gpu",),
+    "llama_3_1_8b": ("8gpu",),
     "ttrl_tiny": ("cpu", "1gpu", "8gpu"),
     "ttrl_smollm2": ("cpu", "1gpu", "8gpu"),
     "ttrl_qwen2_5_math_1_5b": ("1gpu", "8gpu"),
@@ -35,16 +41,20 @@ SENSIBLE = {
 
 
 def roles(model: str) -> tuple[str, ...]:
-    return ("solver",) if model.startswith(("ttrl_", "az_")) else ("challenger", "solver")
+    return ("solver",) if model.startswith(("ttrl_", "az_", "code_")) else ("challenger", "solver")
 
 
 def method_of(model: str) -> str:
-    of_prefix = {"ttrl": "ttrl", "az": "absolute_zero"}
+    of_prefix = {"ttrl": "ttrl", "az": "absolute_zero", "code": "absolute_zero"}
     return of_prefix.get(model.partition("_")[0], "paper")
 
 
 COMBINATIONS = [(model, hardware) for model, several in SENSIBLE.items() for hardware in several]
 JOBS = [(model, hardware, role) for model, hardware in COMBINATIONS for role in roles(model)]
+EVERY = [
+    (model, hardware, role) for model in SENSIBLE for hardware in compose.choices("hardware") for role in roles(model)
+]
+"""Whether it is sensible or not."""
 ON_GPUS = [job for job in JOBS if job[1] != "cpu"]
 
 
@@ -252,6 +262,16 @@ def test_on_eight_gpus_the_solver_has_four_of_its_own(model, hardware):
     assert not job(model, hardware, "solver").reward.reward_model.enable
 
 
+@pytest.mark.parametrize(("hardware", "machines", "half"), [("2gpu", 1, 1), ("4gpu", 1, 2), ("cluster", 2, 4)])
+def test_on_other_numbers_of_gpus_half_of_each_machine_serve_the_solver(hardware, machines, half):
+    config = job("qwen3_4b_base", hardware, "challenger")
+    served = config.reward.reward_model
+    assert served.enable_resource_pool
+    assert (served.n_gpus_per_node, served.nnodes) == (half, machines)
+    assert (config.trainer.n_gpus_per_node, config.trainer.nnodes) == (half, machines)
+    assert train_gpus(job("qwen3_4b_base", hardware, "solver")) == 2 * half * machines
+
+
 @pytest.mark.parametrize(("model", "hardware"), [pair for pair in COMBINATIONS if pair[1] == "8gpu"])
 def test_a_solver_on_gpus_of_its_own_never_sleeps(model, hardware):
     """verl puts a served model to sleep when it starts and wakes it only where it shares the trainer's GPUs."""
@@ -270,7 +290,7 @@ def test_what_is_for_a_cpu_stays_there(model, hardware, role):
 
 
 def test_verl_accepts_every_job(tmp_path):
-    for each in JOBS:
+    for each in EVERY:
         OmegaConf.save(job(*each), tmp_path / f"{'-'.join(each)}.yaml")
     # The checkout first, so that verl finds our plug-in where it isn't installed.
     path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
@@ -279,7 +299,7 @@ def test_verl_accepts_every_job(tmp_path):
         env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert [line for line in done.stdout.splitlines() if line.startswith("REFUSED")] == []
-    assert f"LOOKED AT {len(JOBS)}" in done.stdout, done.stderr[-2000:]
+    assert f"LOOKED AT {len(EVERY)}" in done.stdout, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("model", ["ttrl_qwen2_5_math_1_5b", "ttrl_qwen2_5_math_7b", "ttrl_qwen3_4b_base"])

@@ -1,14 +1,61 @@
-"""The Ray cluster of a run."""
+"""The Ray cluster of a run: whether there is one, and whether its machines can do what the settings ask for."""
 
+import json
 import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
-from verl_rzero.base.errors import refusal
-from verl_rzero.settings import Settings, machine
+from verl_rzero.base.errors import UserError, refusal
+from verl_rzero.engine.environment import ray_token
+from verl_rzero.settings import Hardware, Settings, machine
+
+LOOK_S = 150.0
+"""How long looking at the machines of a cluster may take."""
+
+TRIES, PAUSE_S = 3, 5.0
+"""How often, and after how long, it is looked again whether enough GPUs are free."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of a cluster. `versions` is empty where it did not answer."""
+
+    address: str
+    gpus: int
+    free_gpus: int
+    versions: dict[str, str] = field(default_factory=dict)
+    sees_file: bool = False
+
+
+def joined() -> bool:
+    """Whether the run joins a cluster that somebody started; else it starts Ray on this machine."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
+def with_hardware(overrides: list[str]) -> tuple[list[str], str]:
+    """The overrides with a hardware group, where they name none, for what this machine has or the cluster that it joins
+    (`machine.with_hardware`).
+
+    Raises:
+        UserError: no cluster can be joined.
+    """
+    if not joined() or machine.chosen(overrides):
+        return machine.with_hardware(overrides, machine.visible_gpus())
+    gpus = Counter(node.gpus for node in look())
+    most = max(gpus, key=lambda number: (number * gpus[number], number))
+    return machine.with_hardware(overrides, most, gpus[most])
 
 
 def check_cluster(settings: Settings) -> None:
     """Raises UserError when the settings ask for what neither this machine has nor a Ray cluster that it could join."""
-    hardware, alone = settings.hardware, "RAY_ADDRESS" not in os.environ
+    hardware, alone = settings.hardware, not joined()
     cores = len(os.sched_getaffinity(0))
     if alone and hardware.device == "cuda" and not machine.visible_gpus():
         why = "this machine has no NVIDIA GPU that could be used"
@@ -16,8 +63,117 @@ def check_cluster(settings: Settings) -> None:
     if alone and hardware.device == "cpu" and hardware.gpus_per_node > max(2, cores):
         why = f"so many trainers and engines would share {cores} cores"
         raise refusal("hardware.gpus_per_node", hardware.gpus_per_node, why, f"Write at most {max(2, cores)}.")
-    if settings.hardware.nodes > 1 and "RAY_ADDRESS" not in os.environ:
+    if alone and hardware.nodes > 1:
         why = "several machines need a Ray cluster that is already up, and RAY_ADDRESS is not set"
-        raise refusal(
-            "hardware.nodes", settings.hardware.nodes, why, "Start one and set RAY_ADDRESS=auto: docs/gpu.md."
+        raise refusal("hardware.nodes", hardware.nodes, why, "Start one and set RAY_ADDRESS=auto: docs/gpu.md.")
+
+
+def check_nodes(settings: Settings, run: Path, before: Sequence[Node] = ()) -> list[Node]:
+    """The machines of the cluster that the run joins; none where it starts Ray itself.
+
+    Args:
+        run: the run's directory, which all machines must see.
+        before: the machines that were there when the run began.
+
+    Raises:
+        UserError: there is no cluster, it has too few GPUs, a machine has other versions or another disk.
+    """
+    if not joined():
+        return []
+    with _marker(run) as marker:
+        found = look(marker)
+        for _ in range(TRIES):  # what an attempt before had is given back some seconds after its end
+            if sum(node.free_gpus for node in found) >= settings.hardware.nodes * slots_per_node(settings.hardware):
+                break
+            time.sleep(PAUSE_S)
+            found = look(marker)
+    check_gpus(settings.hardware, found, before)
+    silent = [node.address for node in found if not node.versions]
+    if silent:
+        raise UserError(
+            f"Of the Ray cluster's machines {', '.join(silent)} did not answer in time. See `ray status`, or take "
+            "them out of the cluster with `ray stop` there."
         )
+    own = found[0].versions
+    others = [f"{node.address} has {_differences(own, node.versions)}" for node in found if node.versions != own]
+    if others:
+        raise UserError(
+            f"The machines of the Ray cluster have different packages: {found[0].address} is the first, and "
+            f"{'; '.join(others)}. Install the same on all (recipes/environment.sh, or the image in docker/)."
+        )
+    blind = [node.address for node in found if not node.sees_file]
+    if blind:
+        raise UserError(
+            f"run_dir={run}: a file that was written there is not seen on {', '.join(blind)}. Write run_dir=<a "
+            "directory on a disk that all machines of the cluster share, under the same path>."
+        )
+    return found
+
+
+def check_gpus(hardware: Hardware, nodes: Sequence[Node], before: Sequence[Node] = ()) -> None:
+    """Raises UserError where fewer machines than asked for have the GPUs: else a job would wait for them for ever."""
+    slots = slots_per_node(hardware)
+    if sum(node.gpus >= slots for node in nodes) < hardware.nodes:
+        there = "; ".join(f"{node.address}: {node.gpus}" for node in nodes)
+        gone = sorted({node.address for node in before} - {node.address for node in nodes})
+        missing = f" {', '.join(gone)} was there when the run began and is gone." if gone else ""
+        nearest = _nearest(hardware, nodes)
+        raise UserError(
+            f"hardware.nodes={hardware.nodes} with hardware.gpus_per_node={hardware.gpus_per_node} needs {slots} GPUs "
+            f"on each of {hardware.nodes} machines, and the Ray cluster's have ({there}).{missing} Start Ray on more "
+            f"machines{nearest}."
+        )
+    if sum(node.free_gpus for node in nodes) < hardware.nodes * slots:
+        free, there = (sum(gpus) for gpus in zip(*((node.free_gpus, node.gpus) for node in nodes), strict=True))
+        raise UserError(
+            f"The run needs {hardware.nodes * slots} GPUs, and of the Ray cluster's {there} only {free} are free: "
+            "another job holds the others (`ray status`, `ray list actors`). Wait for its end, or end it."
+        )
+
+
+def slots_per_node(hardware: Hardware) -> int:
+    """GPUs of a machine that Ray must have: on a CPU, where they are made up, the Solver's come on top."""
+    return hardware.gpus_per_node + (hardware.solver_gpus if hardware.device == "cpu" else 0)
+
+
+def look(marker: Path | None = None) -> list[Node]:
+    """The machines of the cluster of RAY_ADDRESS, the one that this runs on first if it is among them.
+
+    Args:
+        marker: a file of which each machine says whether it sees it.
+
+    Raises:
+        UserError: no cluster can be joined there.
+    """
+    command = [sys.executable, "-m", "verl_rzero.engine.nodes", *([str(marker)] if marker else [])]
+    try:
+        env = ray_token() | os.environ
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_S, check=False, env=env)
+    except subprocess.TimeoutExpired:
+        why, said = f"no Ray cluster answered in {LOOK_S:.0f} s", ""
+    else:
+        said = done.stderr
+        if done.returncode == 0:
+            return [Node(**node) for node in json.loads(done.stdout.splitlines()[-1])]
+        why = f"no Ray cluster can be joined there ({(done.stderr.strip().splitlines() or ['no message'])[-1]})"
+    instead = "Start one (`ray start --head`, docs/gpu.md), or unset RAY_ADDRESS to use this machine alone."
+    if "AuthenticationError" in said:
+        instead = "Its token is missing here: copy ~/.ray/auth_token of the first machine to all (docs/gpu.md)."
+    raise refusal("RAY_ADDRESS", os.environ["RAY_ADDRESS"], why, instead)
+
+
+@contextmanager
+def _marker(run: Path) -> Iterator[Path]:
+    with NamedTemporaryFile(prefix=".seen-", dir=run) as file:
+        yield Path(file.name)
+
+
+def _differences(own: dict[str, str], others: dict[str, str]) -> str:
+    names = [name for name in {**own, **others} if own.get(name) != others.get(name)]
+    return ", ".join(f"{name} {others.get(name, 'not at all')} (not {own.get(name, 'at all')})" for name in names)
+
+
+def _nearest(hardware: Hardware, nodes: Sequence[Node]) -> str:
+    """What of the same sort the cluster could do."""
+    enough = sum(node.gpus >= slots_per_node(hardware) for node in nodes)
+    return f", or write hardware.nodes={enough}" if enough else ", or fewer hardware.gpus_per_node"

@@ -33,7 +33,16 @@ CPU = {
 
 def variables(settings: Settings) -> dict[str, str]:
     """What a stage needs in its environment, on top of what the user has set."""
-    return COMMON | (CPU if settings.hardware.device == "cpu" else {})
+    return COMMON | (CPU if settings.hardware.device == "cpu" else {}) | ray_token()
+
+
+def ray_token(home: Path | None = None) -> dict[str, str]:
+    """What makes Ray show its token to a cluster that it joins, where there is one. `ray start --head` asks for it as
+    soon as there is one; what joins does not show it unless told.
+    """
+    named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & {*os.environ}
+    there = named or ((home or Path.home()) / ".ray/auth_token").is_file()
+    return {"RAY_AUTH_MODE": "token"} if there and os.environ.get("RAY_ADDRESS") else {}
 
 
 @contextmanager

@@ -12,11 +12,11 @@ from verl_rzero.base.command_line import exit_code
 from verl_rzero.base.errors import UserError, refusal
 from verl_rzero.base.files import read_json, write_json
 from verl_rzero.data import run_dir
-from verl_rzero.engine.cluster import check_cluster
+from verl_rzero.engine import cluster
 from verl_rzero.evaluation import judge, store
 from verl_rzero.evaluation.load import FILES, load
 from verl_rzero.grading.grader import same_answer
-from verl_rzero.settings import Settings, machine
+from verl_rzero.settings import Settings
 from verl_rzero.settings.benchmarks import TABLE, LoadedBenchmark
 
 RECIPE = "qwen3_4b_base"
@@ -47,7 +47,7 @@ def request(words: Sequence[str]) -> tuple[Settings, Path]:
     for name, path in paths.items():
         overrides.append(f"evaluation.benchmarks.{name}={{}}")
         overrides += [] if path is None else [f"evaluation.benchmarks.{name}.path='{path.absolute()}'"]
-    overrides, _ = machine.with_hardware([*overrides, *rest], machine.visible_gpus())
+    overrides, _ = cluster.with_hardware([*overrides, *rest])
     asked = settings.load(overrides)
     local = Path(own["model"]).expanduser()
     model = replace(asked.model, path=str(local.resolve() if local.is_dir() else own["model"]), build=None, truth=None)
@@ -59,7 +59,7 @@ def request(words: Sequence[str]) -> tuple[Settings, Path]:
 def evaluate_model(asked: Settings, to: Path) -> dict[str, dict[str, Any]]:
     """Scores per benchmark, from what is kept below `to` and what had to be asked. Raises UserError, StageFailed."""
     judge.api_key(asked.evaluation.judge)
-    check_cluster(asked)
+    cluster.check_cluster(asked)
     loaded = [load(name, each.path, each.n) for name, each in asked.evaluation.benchmarks.items()]
     assert asked.model.path is not None
     to.mkdir(parents=True, exist_ok=True)

@@ -20,14 +20,13 @@ from verl_rzero.base.display import say
 from verl_rzero.base.errors import StageFailed
 from verl_rzero.base.files import read_json
 from verl_rzero.data import anchors, given, outputs, run_dir
-from verl_rzero.engine import code_checks, environment, jobs, processes, warm
-from verl_rzero.engine.cluster import check_cluster
+from verl_rzero.engine import cluster, code_checks, environment, jobs, processes, warm
 from verl_rzero.evaluation import judge
 from verl_rzero.evaluation import load as evaluation_data
 from verl_rzero.methods import plan
 from verl_rzero.methods.kinds import Stage
 from verl_rzero.run import disk_space, model_fits, oversight
-from verl_rzero.settings import Settings, as_dict, compose, load, machine, schema
+from verl_rzero.settings import Settings, as_dict, compose, load, schema
 from verl_rzero.watch import report, tracking
 from verl_rzero.watch.web import page as web_page
 
@@ -63,7 +62,7 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
     stages = plan.plan(settings)
     run_dir.check(run, settings, plan.ALL_DEPENDS)
     plan.check_done(stages, settings, run)
-    check_cluster(settings)
+    cluster.check_cluster(settings)
     anchors.check(settings.anchors)
     given.check(settings)
     outputs.truth_of(settings)
@@ -78,6 +77,7 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
     with run_dir.locked(run), environment.temporary_files(settings):
         run_dir.prepare(run, settings, plan.ALL_DEPENDS)
         run_processes.end_processes(run)
+        nodes = cluster.check_nodes(settings, run)
         to_do = plan.to_do(stages, run)
         done = [stage for stage in stages if stage not in to_do]
         for stage in done:
@@ -95,7 +95,7 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
             for group in plan.in_one_process(to_do, settings):
                 if group[0].kind == plan.method(settings).opens_a_round and oversight.stops_early(run, settings):
                     break
-                in_attempts(group, room, work)
+                in_attempts(group, room, work, partial(cluster.check_nodes, settings, run, nodes))
         content = report.write(run, settings)
         oversight.draw_page(run)
         say_results(run, content)
@@ -106,7 +106,7 @@ def warm_server(settings: Settings, run: Path) -> Iterator[warm.Server | None]:
     """A server that forks the run's processes with everything imported; none on GPUs, where importing vLLM looks for
     devices and a fork could inherit a CUDA driver that no longer works, and none in a cluster.
     """
-    if settings.hardware.device != "cpu" or "RAY_ADDRESS" in os.environ:
+    if settings.hardware.device != "cpu" or cluster.joined():
         yield None
         return
     with TemporaryDirectory(prefix="rzero-") as directory:
@@ -118,13 +118,18 @@ def warm_server(settings: Settings, run: Path) -> Iterator[warm.Server | None]:
             server.close()
 
 
-def in_attempts(group: list[Stage], room: disk_space.Room, work: Callable[[list[Stage]], None]) -> None:
+def in_attempts(
+    group: list[Stage],
+    room: disk_space.Room,
+    work: Callable[[list[Stage]], None],
+    before_another: Callable[[], object] = lambda: None,
+) -> None:
     """Stages that share a process, as often as they may be begun: where it dies or stalls, those that aren't done go
-    on in a new one.
+    on in a new one, after a look at whether they can.
 
     Raises:
         StageFailed: of the last attempt, or of one that an error has ended which says what to put right.
-        UserError: there is no room on the disk, or an alarm shall stop the run.
+        UserError: there is no room on the disk, the machines are no longer there, or an alarm shall stop the run.
     """
     attempts = room.settings.attempts
     for attempt in range(1, attempts + 1):
@@ -138,6 +143,7 @@ def in_attempts(group: list[Stage], room: disk_space.Room, work: Callable[[list[
             if failed.code == USER_ERROR or attempt == attempts:
                 raise
             say(f"{failed} ({failed.log}). That was attempt {attempt} of {attempts}; it goes on from what is there.")
+            before_another()
 
 
 def do(
@@ -282,7 +288,7 @@ def main(command: Command = processes.stage_command) -> int:
 
     def work(words: Sequence[str]) -> None:
         overrides = [word for word in words if word not in ("-h", "--help")]
-        overrides, about_hardware = machine.with_hardware(overrides, machine.visible_gpus())
+        overrides, about_hardware = cluster.with_hardware(overrides)
         settings = load(overrides)
         if {"-h", "--help"} & {*words}:
             say(help_text(settings))

@@ -21,15 +21,31 @@ def visible_gpus() -> int:
     return count if allowed is None else min(count, len([word for word in allowed.split(",") if word.strip()]))
 
 
-def with_hardware(overrides: list[str], gpus: int) -> tuple[list[str], str]:
-    """The overrides with a hardware group for `gpus` GPUs, where they name none or `auto`, and a sentence about it."""
+GROUPS = {8: "8gpu", 4: "4gpu", 2: "2gpu", 1: "1gpu", 0: "cpu"}
+"""GPUs of a machine -> the hardware group that uses them."""
+
+
+def chosen(overrides: list[str]) -> str | None:
+    """The hardware group that is named; None where the machine is to decide."""
     word = compose.chosen(overrides, "hardware")
-    if word not in (None, "auto"):
+    return None if word == "auto" else word
+
+
+def with_hardware(overrides: list[str], gpus: int, nodes: int = 1) -> tuple[list[str], str]:
+    """The overrides with a hardware group for `gpus` GPUs on each of `nodes` machines, where they name none or `auto`,
+    and a sentence about it.
+    """
+    if word := chosen(overrides):
         return overrides, f"hardware={word}, as you said."
-    group = "cpu" if gpus == 0 else "8gpu" if gpus >= 8 else "1gpu"
+    group = next(name for least, name in GROUPS.items() if gpus >= least)
     rest = [override for override in overrides if override != "hardware=auto"]
-    seen = "no NVIDIA GPU" if gpus == 0 else f"{gpus} NVIDIA GPU{'s' if gpus > 1 else ''}"
-    return [*rest, f"hardware={group}"], f"hardware={group}: this machine has {seen}. Write hardware= to choose."
+    have = "no NVIDIA GPU" if gpus == 0 else f"{gpus} NVIDIA GPU{'s' if gpus > 1 else ''}"
+    if nodes == 1:
+        return [*rest, f"hardware={group}"], f"hardware={group}: this machine has {have}. Write hardware= to choose."
+    said = any(override.startswith("hardware.nodes=") for override in rest)
+    words = [f"hardware={group}", *([] if said else [f"hardware.nodes={nodes}"])]
+    sentence = f"{' '.join(words)}: the Ray cluster has {nodes} machines with {have}. Write hardware= to choose."
+    return [*rest, *words], sentence
 
 
 def computes_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
