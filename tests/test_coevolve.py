@@ -398,7 +398,7 @@ def test_help_shows_every_key_with_its_value():
     assert shown.returncode == 0
     assert "  votes=7\n" in shown.stdout
     assert "  challenger.repetition_weight=1.0\n" in shown.stdout
-    assert "hardware=1gpu|8gpu|cpu" in shown.stdout
+    assert "hardware=1gpu|2gpu|4gpu|8gpu|cluster|cpu" in shown.stdout
 
 
 @pytest.mark.parametrize(
