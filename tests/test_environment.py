@@ -89,8 +89,9 @@ def test_ray_shows_its_token_to_a_cluster_that_it_joins(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray/auth_token").touch()
-    assert environment.ray_token(tmp_path) == {}
+    assert environment.of_ray() == environment.ALONE
     monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert not environment.ALONE.keys() & environment.of_ray().keys()
     assert environment.ray_token(tmp_path) == {"RAY_AUTH_MODE": "token"}
     assert environment.ray_token(tmp_path / "elsewhere") == {}
     monkeypatch.setenv("RAY_AUTH_TOKEN", "x")

@@ -33,6 +33,27 @@ def test_one_that_ignores_the_polite_signal_is_killed(tmp_path, monkeypatch):
     process.stdout.close()
 
 
+SEMAPHORE = """
+import multiprocessing, os
+before = {*os.listdir("/dev/shm")}
+lock = multiprocessing.get_context("spawn").Lock()
+print(*[name for name in {*os.listdir("/dev/shm")} - before if name.startswith("sem.mp-")], flush=True)
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="semaphores are files in /dev/shm on Linux")
+def test_semaphores_of_a_process_that_had_to_be_killed_are_deleted(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_processes, "GRACE_S", 1.0)
+    process = in_run(tmp_path, sys.executable, "-c", SEMAPHORE + DEAF)
+    (semaphore,) = process.stdout.readline().decode().split()
+    assert Path("/dev/shm", semaphore).exists()
+    assert process.stdout.readline() == b"deaf\n"
+    run_processes.end_processes(tmp_path)
+    assert process.wait(5) == -9
+    assert not Path("/dev/shm", semaphore).exists()
+    process.stdout.close()
+
+
 def test_what_is_kept_stays(tmp_path):
     kept, other = in_run(tmp_path, "sleep", "60"), in_run(tmp_path, "sleep", "60")
     assert run_processes.end_processes(tmp_path, keep=frozenset({kept.pid})) == 1
@@ -58,6 +79,9 @@ class Undying:
 
     def name(self) -> str:
         return "VLLM::Worker"
+
+    def cmdline(self) -> list[str]:
+        return [self.name()]
 
     def send_signal(self, signum: int) -> None:
         self.received.append(signum)

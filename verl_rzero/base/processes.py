@@ -41,7 +41,8 @@ def nothing_left(run: Path, keep: frozenset[int] = frozenset()) -> Iterator[None
 
 
 def end_processes(run: Path, keep: frozenset[int] = frozenset()) -> int:
-    """End every process of the run but this one, its ancestors and `keep`: SIGTERM, and SIGKILL 5 s later.
+    """End every process of the run but this one, its ancestors and `keep`: SIGTERM, and SIGKILL 5 s later. Python's
+    resource trackers go last, by themselves, when they have deleted what the others have left in shared memory.
 
     Found by the run's directory in the environment they were started with, so that also those are found which an
     earlier, killed process left behind, and no process of anybody else. Returns how many there were. Raises UserError
@@ -51,11 +52,15 @@ def end_processes(run: Path, keep: frozenset[int] = frozenset()) -> int:
     spared = {me.pid, *(parent.pid for parent in me.parents()), *keep}
     ended: set[psutil.Process] = set()
     kill_at = time.monotonic() + GRACE_S
+    only_trackers = False
     while found := [process for process in processes_of(run) if process.pid not in spared]:
         now = time.monotonic()
+        others = [process for process in found if not _is_tracker(process)]
+        if not others and not only_trackers:
+            only_trackers, kill_at = True, now + GRACE_S
         if now > kill_at + KILLED_S:
             raise _still_there(found)
-        for process in found:
+        for process in others or found:
             if now > kill_at or process not in ended:
                 _send(process, kill=now > kill_at)
             ended.add(process)
@@ -71,6 +76,14 @@ def processes_of(run: Path) -> Iterator[psutil.Process]:
                 yield process
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue  # gone in the meantime, or another user's
+
+
+def _is_tracker(process: psutil.Process) -> bool:
+    """Python's `multiprocessing.resource_tracker`, which takes no SIGTERM and ends with the last that it works for."""
+    try:
+        return any("multiprocessing.resource_tracker" in word for word in process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def _send(process: psutil.Process, kill: bool) -> None:

@@ -19,6 +19,7 @@ COMMON = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what Ray does on those systems by itself
 CPU = {
     "VERL_PLATFORM": "cpu",
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
@@ -33,7 +34,14 @@ CPU = {
 
 def variables(settings: Settings) -> dict[str, str]:
     """What a stage needs in its environment, on top of what the user has set."""
-    return COMMON | (CPU if settings.hardware.device == "cpu" else {}) | ray_token()
+    return COMMON | (CPU if settings.hardware.device == "cpu" else {}) | of_ray()
+
+
+def of_ray() -> dict[str, str]:
+    """A Ray of our own listens at 127.0.0.1 alone, and with it the engines' servers, which nothing protects; to a
+    cluster that is joined its token is shown.
+    """
+    return ray_token() if os.environ.get("RAY_ADDRESS") else ALONE
 
 
 def ray_token(home: Path | None = None) -> dict[str, str]:
@@ -42,7 +50,7 @@ def ray_token(home: Path | None = None) -> dict[str, str]:
     """
     named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & {*os.environ}
     there = named or ((home or Path.home()) / ".ray/auth_token").is_file()
-    return {"RAY_AUTH_MODE": "token"} if there and os.environ.get("RAY_ADDRESS") else {}
+    return {"RAY_AUTH_MODE": "token"} if there else {}
 
 
 @contextmanager

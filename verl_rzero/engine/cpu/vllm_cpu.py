@@ -7,10 +7,12 @@ linear.
 """
 
 import sys
+import threading
 from typing import Any
 
 import torch
 import vllm.model_executor.layers.utils as layer_utils
+from tqdm import tqdm
 from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
 
 from verl_rzero.engine.cpu import sampling
@@ -33,6 +35,7 @@ class CPUWorkerExtension(vLLMColocateWorkerExtension):
 
     def __new__(cls, **kwargs: Any) -> "CPUWorkerExtension":
         sampling.install()
+        tqdm.set_lock(threading.RLock())  # its own is a semaphore in /dev/shm, which stays where Ray kills the engine
         return super().__new__(cls, **kwargs)  # type: ignore[no-any-return]
 
 
