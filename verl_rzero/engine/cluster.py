@@ -115,7 +115,7 @@ def check_gpus(hardware: Hardware, nodes: Sequence[Node], before: Sequence[Node]
     slots = slots_per_node(hardware)
     if sum(node.gpus >= slots for node in nodes) < hardware.nodes:
         there = "; ".join(f"{node.address}: {node.gpus}" for node in nodes)
-        gone = sorted({node.address for node in before} - {node.address for node in nodes})
+        gone = sorted(Counter(node.address for node in before) - Counter(node.address for node in nodes))
         missing = f" {', '.join(gone)} was there when the run began and is gone." if gone else ""
         nearest = _nearest(hardware, nodes)
         raise UserError(

@@ -16,6 +16,7 @@ from verl_rzero.data.run_dir import LATEST
 from verl_rzero.engine import (
     advantages,  # noqa: F401  (puts ours into verl's registry)
     guards,
+    liveness,
     rollouts,
     warm,
 )
@@ -42,7 +43,8 @@ def run(config: Any, sampler: Sampler, batch_reward: BatchReward) -> SelfPlayTra
     trainer = SelfPlayTrainer(config, batch_reward, sampler)
     trainer.init()
     servers, reward_workers = trainer.rollout_servers(), trainer.get_reward_handles()
-    trainer.fit(BatchRollouts(config, trainer.tokenizer, servers, reward_workers, sampler, batch_reward))
+    with liveness.watched(trainer.actors()):
+        trainer.fit(BatchRollouts(config, trainer.tokenizer, servers, reward_workers, sampler, batch_reward))
     return trainer
 
 

@@ -13,7 +13,7 @@ WORKER = "verl_rzero.engine.cpu.vllm_cpu.CPUWorkerExtension"
 SYNCED_WORKER = "verl_rzero.engine.cpu.vllm_cpu.SyncedCPUWorkerExtension"
 """What extends vLLM's worker, where weights stay and where they are replaced by a training's."""
 
-LOGITS_BYTES = 2**28
+LOGITS_BYTES = 2**27
 """Of a micro-batch on a CPU, in float32. Larger pieces of memory are taken from the system anew each time."""
 
 

@@ -93,6 +93,14 @@ class SelfPlayTrainer(PPOTrainerSync):
         """Ray handles of the servers of the frozen Solver (Challenger's job)."""
         return list(self.reward_loop_manager.reward_model_manager.server_handles)
 
+    def actors(self) -> dict[str, Any]:
+        """Ray handles of all that a step waits for, by what they are."""
+        several = {"trainer": self.actor_rollout_wg.workers, "engine": self.rollout_servers()}
+        several["reward worker"] = self.get_reward_handles() or []
+        if self.reward_loop_manager.reward_model_manager is not None:
+            several["engine of the Solver"] = self.solver_servers()
+        return {f"{what} {i}": handle for what, handles in several.items() for i, handle in enumerate(handles)}
+
     def on_train_begin(self) -> None:
         self.progress = Progress(self.stage_dir, self.total_training_steps, "step")
         if self.global_steps > 1 and (self.stage_dir / METRICS).exists():
