@@ -107,6 +107,14 @@ def test_where_no_cluster_answers_that_is_said(monkeypatch):
         look()
 
 
+def test_more_gpus_than_this_machine_has_are_refused(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("verl_rzero.settings.machine.visible_gpus", lambda: 4)
+    cluster.check_cluster(settings.load(["hardware=4gpu", "model=qwen3_4b_base"]))
+    with pytest.raises(UserError, match="hardware.gpus_per_node=8: this machine has 4 NVIDIA GPUs"):
+        cluster.check_cluster(settings.load(["hardware=8gpu", "model=qwen3_4b_base"]))
+
+
 def test_without_an_address_nothing_is_looked_at(monkeypatch, tmp_path):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(cluster, "look", None)
@@ -120,8 +128,12 @@ def checked(monkeypatch, tmp_path, *nodes: Node, before: tuple[Node, ...] = ()) 
     check_nodes(TWO, tmp_path, before)
 
 
-def node(number: int, gpus: int = 8, free: int | None = None, versions: dict | None = None, sees: bool = True) -> Node:
-    return Node(f"10.0.0.{number}", gpus, gpus if free is None else free, SAME if versions is None else versions, sees)
+def node(
+    number: int, gpus: int = 8, free: int | None = None, versions: dict | None = None, sees: bool = True, cpus: int = 96
+) -> Node:
+    return Node(
+        f"10.0.0.{number}", cpus, gpus, gpus if free is None else free, SAME if versions is None else versions, sees
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,6 +142,7 @@ def node(number: int, gpus: int = 8, free: int | None = None, versions: dict | N
         ([node(1)], "hardware.nodes=2 .*10.0.0.1: 8.* or write hardware.nodes=1"),
         ([node(1, 4), node(2, 4)], "fewer hardware.gpus_per_node"),
         ([node(1), node(2, free=4)], "needs 16 GPUs, .* 16 only 12 are free"),
+        ([node(1, cpus=16), node(2, cpus=16)], "reserves 58 CPU cores for 2 x 8 GPUs, and the Ray cluster has 32"),
         ([node(1), node(2, versions={})], "10.0.0.2 did not answer"),
         ([node(1), node(2, versions={"python": "3.11.7"})], r"10.0.0.2 has verl not at all \(not 0.9.1\)"),
         ([node(1), node(2, versions={**SAME, "verl": "0.9.0"})], r"10.0.0.2 has verl 0.9.0 \(not 0.9.1\)"),

@@ -23,32 +23,37 @@ if "VERL_RZERO_BATCHES" not in os.environ:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
-        assert "35 passed" in done.stdout
+        assert "38 passed" in done.stdout
 
 else:
     import copy
     import functools
     import inspect
+    import threading
     from dataclasses import replace
     from types import SimpleNamespace
 
     import numpy as np
     import torch
     import transfer_queue as tq
+    import zmq
     from omegaconf import OmegaConf
     from tensordict import NonTensorData, NonTensorStack, TensorDict
     from transfer_queue import KVBatchMeta
     from verl.trainer.ppo.v1 import PPOTrainerSync
     from verl.utils import tensordict_utils as tu
+    from verl.workers.rollout.vllm_rollout.bucketed_weight_transfer import BucketedWeightReceiver, BucketedWeightSender
     from vllm.logprobs import FlatLogprobs, Logprob
 
     from verl_rzero import settings
+    from verl_rzero.base.errors import UserError
+    from verl_rzero.data.run_dir import LATEST
     from verl_rzero.engine import jobs, rollouts, trainer
     from verl_rzero.engine.batch_rewards import Judged, MatchesLabel, UncertaintyLessRepetition
     from verl_rzero.engine.batches import BatchRollouts
     from verl_rzero.engine.rollouts import Sample, StreamingServer
     from verl_rzero.engine.samplers import VotesAndTrains, WholeBatch
-    from verl_rzero.engine.trainer import METRIC_NAMES, MODEL_INPUT, SelfPlayTrainer
+    from verl_rzero.engine.trainer import METRIC_NAMES, MODEL_INPUT, SelfPlayTrainer, check_ranks
     from verl_rzero.grading.counts import COLUMNS
 
     class Tokens:
@@ -452,6 +457,44 @@ else:
         with pytest.raises(ValueError, match="the engine is dead"):
             all_of(server_on(generate), [[0], [1], [2]])
         assert ended == [[0], [2]]
+
+    def test_a_sample_that_was_broken_off_is_an_error_and_not_one_that_was_cut_off():
+        async def generate(prompt, sampling_params, request_id):
+            yield SimpleNamespace(outputs=[SimpleNamespace(token_ids=(1,), logprobs=None, finish_reason="abort")])
+
+        with pytest.raises(RuntimeError, match="ended a reply with 'abort'"):
+            all_of(server_on(generate), [[0]])
+
+    def test_a_weight_sync_does_not_wait_for_ever_for_an_engine_that_failed(tmp_path, monkeypatch):
+        """As in vLLM: an error while it loads a piece closes its socket, and its process lives on."""
+        handle = f"ipc://{tmp_path / 'sync.sock'}"
+        context = zmq.Context()
+        context.setsockopt(zmq.RCVTIMEO, 1000)
+        monkeypatch.setattr(zmq.Context, "instance", lambda: context)
+
+        def fail(weights, is_last):
+            raise MemoryError("no room for this piece")
+
+        def receive():
+            with pytest.raises(MemoryError):
+                BucketedWeightReceiver(handle, torch.device("cpu"), use_shm=True).receive_weights(fail)
+
+        thread = threading.Thread(target=receive)
+        thread.start()
+        sender = BucketedWeightSender(handle, bucket_size_mb=1, use_shm=True)
+        with pytest.raises(zmq.Again):
+            asyncio.run(sender.async_send_weights(iter([("a", torch.zeros(9)), ("b", torch.zeros(9))])))
+        thread.join()
+
+    def test_a_checkpoint_of_another_number_of_trainers_is_refused(tmp_path):
+        check_ranks(tmp_path, 2)
+        actor = tmp_path / "global_step_3/actor"
+        actor.mkdir(parents=True)
+        (tmp_path / LATEST).write_text("3")
+        (actor / "fsdp_config.json").write_text('{"FSDP_version": 2, "world_size": 2}')
+        check_ranks(tmp_path, 2)
+        with pytest.raises(UserError, match="written by 2 training processes, and now there are 4"):
+            check_ranks(tmp_path, 4)
 
     ASKED = {"a": ["1+2", "1+2?"], "bcd": ["bad...", "4+5+6+7+8"]}
     AGREEMENT = {"1+2": 0.5, "1+2?": 0.75, "4+5+6+7+8": 0.25}

@@ -74,3 +74,29 @@ def test_busy_ones_and_idle_ones_are_left_alone(workers):
         ray.get(handles["trainer 0"].works.remote(2.0))
         time.sleep(0.5)
     assert said == []
+
+
+def test_one_that_cannot_be_reached_for_a_moment_is_asked_again(monkeypatch):
+    monkeypatch.setattr(liveness, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(liveness, "GRACE_S", 0.2)
+    answers = [ray.exceptions.ActorUnavailableError("network", None)]
+    asked = []
+
+    class Far:
+        class __ray_ready__:  # noqa: N801  (Ray's name)
+            @staticmethod
+            def remote():
+                asked.append(1)
+                return "call"
+
+    def get(call):
+        if answers:
+            raise answers.pop()
+
+    monkeypatch.setattr(ray, "wait", lambda calls, timeout: (calls, []))
+    monkeypatch.setattr(ray, "get", get)
+    said: list[str] = []
+    with liveness.watched({"engine 0": Far()}, said.append):
+        time.sleep(0.6)
+    assert said == []
+    assert len(asked) > 3

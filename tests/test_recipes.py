@@ -289,6 +289,18 @@ def test_what_is_for_a_cpu_stays_there(model, hardware, role):
     assert "num_gpus" not in config.ray_kwargs.ray_init
 
 
+@pytest.mark.parametrize("hardware", ["1gpu", "8gpu"])
+def test_ray_counts_as_many_cores_as_verl_reserves(hardware, monkeypatch):
+    """A machine with fewer would wait for ever; 3 for each GPU, 1 + 8 for TransferQueue, 1 to place servers on."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    config = jobs.verl_config(
+        loaded("small", hardware), "solver", model="m", train_file="t.parquet", stage_dir="s", solver="s"
+    )
+    queue = config.transfer_queue.backend.SimpleStorage.num_data_storage_units
+    gpus = config.trainer.n_gpus_per_node
+    assert config.ray_kwargs.ray_init.num_cpus == 3 * gpus + 1 + queue + 1 == {"1gpu": 13, "8gpu": 34}[hardware]
+
+
 def test_verl_accepts_every_job(tmp_path):
     for each in EVERY:
         OmegaConf.save(job(*each), tmp_path / f"{'-'.join(each)}.yaml")

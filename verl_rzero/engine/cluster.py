@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from verl_rzero.base.errors import UserError, refusal
+from verl_rzero.engine import jobs
 from verl_rzero.engine.environment import ray_token
 from verl_rzero.settings import Hardware, Settings, machine
 
@@ -28,6 +29,7 @@ class Node:
     """A machine of a cluster. `versions` is empty where it did not answer."""
 
     address: str
+    cpus: int
     gpus: int
     free_gpus: int
     versions: dict[str, str] = field(default_factory=dict)
@@ -60,6 +62,10 @@ def check_cluster(settings: Settings) -> None:
     if alone and hardware.device == "cuda" and not machine.visible_gpus():
         why = "this machine has no NVIDIA GPU that could be used"
         raise refusal("hardware.device", hardware.device, why, "Write hardware=cpu, or set RAY_ADDRESS: docs/gpu.md.")
+    if alone and hardware.device == "cuda" and hardware.gpus_per_node > machine.visible_gpus():
+        why = f"this machine has {machine.visible_gpus()} NVIDIA GPUs that could be used"
+        instead = "Write fewer, or hardware=auto, which takes what is there."
+        raise refusal("hardware.gpus_per_node", hardware.gpus_per_node, why, instead)
     if alone and hardware.device == "cpu" and hardware.gpus_per_node > max(2, cores):
         why = f"so many trainers and engines would share {cores} cores"
         raise refusal("hardware.gpus_per_node", hardware.gpus_per_node, why, f"Write at most {max(2, cores)}.")
@@ -88,6 +94,7 @@ def check_nodes(settings: Settings, run: Path, before: Sequence[Node] = ()) -> l
             time.sleep(PAUSE_S)
             found = look(marker)
     check_gpus(settings.hardware, found, before)
+    check_cores(settings.hardware, found)
     silent = [node.address for node in found if not node.versions]
     if silent:
         raise UserError(
@@ -128,6 +135,16 @@ def check_gpus(hardware: Hardware, nodes: Sequence[Node], before: Sequence[Node]
         raise UserError(
             f"The run needs {hardware.nodes * slots} GPUs, and of the Ray cluster's {there} only {free} are free: "
             "another job holds the others (`ray status`, `ray list actors`). Wait for its end, or end it."
+        )
+
+
+def check_cores(hardware: Hardware, nodes: Sequence[Node]) -> None:
+    """Raises UserError where verl would wait for cores for ever."""
+    there, asked = sum(node.cpus for node in nodes), jobs.asked_cores(hardware)
+    if hardware.device == "cuda" and there < asked:
+        raise UserError(
+            f"verl reserves {asked} CPU cores for {hardware.nodes} x {hardware.gpus_per_node} GPUs, and the Ray "
+            f"cluster has {there}. They need not be real: give more with `ray start --num-cpus=<number>`."
         )
 
 

@@ -6,6 +6,7 @@
 
 import dataclasses
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from verl_rzero.data import run_dir
 from verl_rzero.engine import model_check, on_cpu, verl_tree
 from verl_rzero.engine.lengths import lengths, longest
 from verl_rzero.engine.memory import Shape
-from verl_rzero.settings import Challenger, Settings, Solver
+from verl_rzero.settings import Challenger, Hardware, Settings, Solver
 
 OUR_LOGGERS = ("tensorboard", "wandb")
 VERL_METRICS = "verl_metrics.jsonl"
@@ -60,6 +61,8 @@ def verl_config(
     ]
     if settings.hardware.device == "cpu":
         ours.append(on_cpu.verl_values(settings, role, model_check.shape(model) or shape))
+    else:
+        ours.append({"ray_kwargs": {"ray_init": {"num_cpus": ray_cores(settings.hardware)}}})
     with open_dict(config):
         for part in ours:
             config.merge_with(part)
@@ -67,6 +70,20 @@ def verl_config(
     for name, part in (("hardware", settings.hardware.verl), (role, job.verl)):
         verl_tree.lay_over(config, f"{name}.verl", part)
     return config
+
+
+def ray_cores(hardware: Hardware) -> int:
+    """Cores that a Ray of our own is to count on a machine with GPUs: at least as many as verl reserves, which else
+    would wait for ever for cores that it hardly uses.
+    """
+    return max(len(os.sched_getaffinity(0)), asked_cores(hardware))
+
+
+def asked_cores(hardware: Hardware) -> int:
+    """Cores that verl's processes reserve in all: 3 for each GPU, 9 for TransferQueue, and one that is free to place
+    others on.
+    """
+    return 3 * hardware.gpus_per_node * hardware.nodes + 9 + 1
 
 
 def rows_of_a_step(settings: Settings) -> int:

@@ -42,6 +42,8 @@ def _watch(actors: Mapping[str, Any], stop: threading.Event, end: Callable[[str]
             if name not in died and ray.wait([call], timeout=0)[0]:
                 try:
                     ray.get(call)
+                except ray.exceptions.ActorUnavailableError:  # the network's fault; it may be back in a moment
+                    asked[name] = actors[name].__ray_ready__.remote()
                 except ray.exceptions.RayError as error:
                     died[name] = time.monotonic()
                     print(f"{name} has died: {error}", file=sys.stderr, flush=True)

@@ -47,6 +47,7 @@ def nodes(marker: Path | None) -> list[dict[str, Any]]:
     return [
         {
             "address": node["NodeManagerAddress"],
+            "cpus": int(node["Resources"].get("CPU", 0)),
             "gpus": int(node["Resources"].get("GPU", 0)),
             "free_gpus": int(free.get(node["NodeID"], {}).get("GPU", 0)),
             **(ray.get(asked[node["NodeID"]]) if asked[node["NodeID"]] in answered else {}),

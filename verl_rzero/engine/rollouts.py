@@ -111,6 +111,11 @@ class StreamingServer(vLLMHttpServer):
         if flat is not None:
             steps = zip(completion.token_ids, flat.start_indices, flat.end_indices, strict=True)
             log_probs = [flat.logprobs[flat.token_ids.index(token, start, end)] for token, start, end in steps]
+        if completion.finish_reason not in ("stop", "length"):
+            raise RuntimeError(
+                f"the engine ended a reply with {completion.finish_reason!r}, not at its end or the limit of tokens: "
+                "it was put to sleep or failed while it sampled. What it last said is in the stage's log."
+            )
         return Sample(
             index, list(completion.token_ids), log_probs, completion.finish_reason == "stop", self.global_steps
         )

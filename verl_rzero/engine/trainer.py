@@ -26,9 +26,10 @@ from verl.trainer.ppo.utils import Role
 from verl.trainer.ppo.v1 import PPOTrainerSync
 from verl.utils.debug import marked_timer
 
+from verl_rzero.base.errors import UserError
 from verl_rzero.base.files import read_json, write_json
 from verl_rzero.base.progress import Progress
-from verl_rzero.data.run_dir import METRICS
+from verl_rzero.data.run_dir import LATEST, METRICS
 from verl_rzero.engine.batch_rewards import BatchReward
 from verl_rzero.engine.batches import BatchRollouts
 from verl_rzero.engine.cpu import prompts
@@ -66,6 +67,21 @@ METRIC_NAMES = {
 
 MODEL_INPUT = ["prompts", "responses", "response_mask", "loss_mask", "input_ids", "position_ids"]
 """The columns of a batch that a forward pass reads. By itself verl sends the worker all, text and objects too."""
+
+
+def check_ranks(checkpoints: Path, ranks: int) -> None:
+    """Raises UserError where the last checkpoint is of another number of training processes, each of which has its part
+    of the optimizer.
+    """
+    latest = checkpoints / LATEST
+    if latest.is_file():
+        saved = checkpoints / f"global_step_{latest.read_text().strip()}" / "actor/fsdp_config.json"
+        before = read_json(saved)["world_size"] if saved.is_file() else ranks
+        if before != ranks:
+            raise UserError(
+                f"{checkpoints}: the last checkpoint was written by {before} training processes, and now there are "
+                f"{ranks}. Go on with as many GPUs as before, or delete that directory: the stage is then begun anew."
+            )
 
 
 class SelfPlayTrainer(PPOTrainerSync):
@@ -109,6 +125,7 @@ class SelfPlayTrainer(PPOTrainerSync):
             self.progress.update(self.global_steps - 1)
 
     def _load_checkpoint(self) -> None:
+        check_ranks(Path(self.config.trainer.default_local_dir), len(self.actor_rollout_wg.workers))
         super()._load_checkpoint()
         if self.global_steps:
             self.sampler.restore(read_json(self._checkpoint() / SAMPLER))

@@ -9,6 +9,7 @@ import os
 import re
 from typing import Any
 
+import zmq
 from verl.single_controller.base.decorator import Dispatch, register
 from verl.utils.device import get_device_name
 from verl.utils.fs import copy_to_local
@@ -18,6 +19,9 @@ from verl_rzero.engine.processes import RUN_VARIABLE
 
 JOB_VARIABLE = "VERL_RAY_JOB_ID"
 """Set by verl's vLLM server for its engine, which looks for the trainer's socket by it."""
+
+SYNC_S = 900
+"""How long an engine may take to load a piece of the weights."""
 
 SOCKET = re.compile(r"(ipc:///tmp/rl-colocate-zmq-)([^-]+)(-replica-\d+-rank-\d+\.sock)")
 """verl's name of that socket; the second part is Ray's job id, on both sides."""
@@ -66,6 +70,8 @@ def self_play_worker(reference: str | None) -> type[ActorRolloutRefWorker]:
         def init_model(self) -> None:
             if get_device_name() == "cpu":
                 register_cpu_engine()
+            # of sockets made from here on: verl's weight sync would wait for ever for an engine that failed
+            zmq.Context.instance().setsockopt(zmq.RCVTIMEO, SYNC_S * 1000)
             super().init_model()
             rollout: Any = self.rollout
             rollout.zmq_handle = run_socket(rollout.zmq_handle)
