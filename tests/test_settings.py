@@ -112,7 +112,7 @@ def test_a_saved_file_reads_back_equal(tmp_path):
         (["too_few=shrnk"], ["too_few=shrnk", "too_few=shrink"]),
         (["challenger.uncertainty=papr"], ["challenger.uncertainty=paper"]),
         (["model=huge"], ["model=huge", "qwen3_8b_base"]),
-        (["hardware=4gpu"], ["hardware=4gpu", "8gpu"]),
+        (["hardware=3gpu"], ["hardware=3gpu", "8gpu"]),
         (["method=new"], ["method=new", "paper"]),
         (["hardware=8gpu", "hardware.solver_gpus=8"], ["hardware.solver_gpus=8", "solver_gpus=7"]),
         (["hardware=8gpu", "hardware.tensor_parallel=3"], ["hardware.tensor_parallel=3", "multiple"]),

@@ -79,7 +79,7 @@ def test_the_prompt_is_the_recipe_s_own():
         (["warmup=1.5"], ["warmup=1.5", "1 or less"]),
         (["schedule=cosin"], ["schedule=cosine"]),
         (["epoch=2"], ["epoch:", "epochs"]),
-        (["hardware=2gpu"], ["hardware=2gpu", "8gpu"]),
+        (["hardware=3gpu"], ["hardware=3gpu", "8gpu"]),
         (["hardware=8gpu", "batch_size=12"], ["batch_size=12", "multiple of 8"]),
         (["hardware.nodes=2"], ["hardware.nodes=2", "one machine"]),
         (["hardware.verl.trainer.x=1"], ["hardware.verl", "verl.<key>="]),
