@@ -58,7 +58,7 @@ def processes_with(address: str) -> list:
     """Of Ray, those that were started for this cluster."""
     import psutil
 
-    words = (address, f"--gcs_server_port={address.split(':')[1]}")
+    words = (f":{address.split(':')[1]}", f"--gcs_server_port={address.split(':')[1]}")
     found = []
     for process in psutil.process_iter():
         try:
@@ -160,6 +160,15 @@ def test_a_machine_that_went_away_is_named(monkeypatch, tmp_path):
         checked(monkeypatch, tmp_path, node(1), before=(node(1), node(2)))
 
 
+def test_a_machine_that_just_died_is_looked_at_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    monkeypatch.setattr(cluster, "PAUSE_S", 0.0)
+    looks = [[node(1), node(2, versions={})], [node(1)], [node(1)], [node(1)]]
+    monkeypatch.setattr(cluster, "look", lambda marker: looks.pop(0))
+    with pytest.raises(UserError, match="10.0.0.2 was there when the run began and is gone"):
+        check_nodes(TWO, tmp_path, [node(1), node(2)])
+
+
 def test_gpus_that_are_given_back_a_little_later_are_waited_for(monkeypatch, tmp_path):
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     monkeypatch.setattr(cluster, "PAUSE_S", 0.0)
@@ -173,3 +182,13 @@ def test_on_gpus_the_solvers_are_among_a_machines():
     check_gpus(settings.load(["hardware=cpu"]).hardware, [node(1, 4)])
     with pytest.raises(UserError, match="needs 4 GPUs"):
         check_gpus(settings.load(["hardware=cpu"]).hardware, [node(1, 3)])
+
+
+def test_a_machine_that_dies_is_named_in_a_real_cluster(two_machines, tmp_path):
+    """The last test with this cluster."""
+    asked = settings.load(["hardware=cpu", "hardware.gpus_per_node=1", "hardware.solver_gpus=1", "hardware.nodes=2"])
+    before = check_nodes(asked, tmp_path)
+    second = [process for process in processes_with(two_machines) if process.name() == "raylet"][-1]
+    second.kill()
+    with pytest.raises(UserError, match="was there when the run began and is gone.*hardware.nodes=1"):
+        check_nodes(asked, tmp_path, before)

@@ -21,7 +21,7 @@ LOOK_S = 150.0
 """How long looking at the machines of a cluster may take."""
 
 TRIES, PAUSE_S = 3, 5.0
-"""How often, and after how long, it is looked again whether enough GPUs are free."""
+"""How often, and after how long, it is looked again where a machine does not answer or GPUs are not free."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,11 @@ def check_nodes(settings: Settings, run: Path, before: Sequence[Node] = ()) -> l
         return []
     with _marker(run) as marker:
         found = look(marker)
-        for _ in range(TRIES):  # what an attempt before had is given back some seconds after its end
-            if sum(node.free_gpus for node in found) >= settings.hardware.nodes * slots_per_node(settings.hardware):
+        asked = settings.hardware.nodes * slots_per_node(settings.hardware)
+        for _ in range(
+            TRIES
+        ):  # what an attempt before had is given back, and a dead machine missed, after some seconds
+            if sum(node.free_gpus for node in found) >= asked and all(node.versions for node in found):
                 break
             time.sleep(PAUSE_S)
             found = look(marker)

@@ -50,10 +50,18 @@ def nodes(marker: Path | None) -> list[dict[str, Any]]:
             "cpus": int(node["Resources"].get("CPU", 0)),
             "gpus": int(node["Resources"].get("GPU", 0)),
             "free_gpus": int(free.get(node["NodeID"], {}).get("GPU", 0)),
-            **(ray.get(asked[node["NodeID"]]) if asked[node["NodeID"]] in answered else {}),
+            **(_said(asked[node["NodeID"]]) if asked[node["NodeID"]] in answered else {}),
         }
         for node in up
     ]
+
+
+def _said(call: Any) -> dict[str, Any]:
+    """What a machine answered; nothing where it died meanwhile."""
+    try:
+        return dict(ray.get(call))
+    except ray.exceptions.RayError:
+        return {}
 
 
 def _seen(marker: Path | None) -> dict[str, Any]:
