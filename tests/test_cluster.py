@@ -1,5 +1,6 @@
 """What is looked at before a run joins a Ray cluster: a real one of two machines, both of them this one."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from verl_rzero import settings
@@ -34,7 +36,7 @@ def start(*words: str, directory: str) -> None:
 
 @pytest.fixture(scope="module")
 def two_machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Ray cluster of two raylets with 3 and 2 made-up GPUs."""
+    """The directory of a Ray cluster of two raylets with 3 and 2 made-up GPUs, which RAY_ADDRESS names."""
     directory, address = str(tmp_path_factory.mktemp("ray")), f"127.0.0.1:{port()}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", address)
@@ -48,25 +50,22 @@ def two_machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 directory=directory,
             )
             start(f"--address={address}", "--num-gpus=2", directory=directory)
-            yield address
+            yield directory
         finally:
-            for process in processes_with(address):
-                process.kill()
+            for process in processes_of(directory):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
 
 
-def processes_with(address: str) -> list:
-    """Of Ray, those that were started for this cluster."""
-    import psutil
-
-    words = (f":{address.split(':')[1]}", f"--gcs_server_port={address.split(':')[1]}")
+def processes_of(directory: str) -> list:
+    """Of Ray, those that were started with this directory for their files."""
     found = []
     for process in psutil.process_iter():
         try:
-            line = " ".join(process.cmdline())
+            if process.environ().get("RAY_TMPDIR") == directory:
+                found += [process, *process.children(recursive=True)]  # some have overwritten their environment
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-        if any(word in line for word in words) and ("ray" in line):
-            found.append(process)
     return found
 
 
@@ -188,7 +187,7 @@ def test_a_machine_that_dies_is_named_in_a_real_cluster(two_machines, tmp_path):
     """The last test with this cluster."""
     asked = settings.load(["hardware=cpu", "hardware.gpus_per_node=1", "hardware.solver_gpus=1", "hardware.nodes=2"])
     before = check_nodes(asked, tmp_path)
-    second = [process for process in processes_with(two_machines) if process.name() == "raylet"][-1]
+    second = [process for process in processes_of(two_machines) if process.name() == "raylet"][-1]
     second.kill()
     with pytest.raises(UserError, match="was there when the run began and is gone.*hardware.nodes=1"):
         check_nodes(asked, tmp_path, before)
