@@ -97,7 +97,8 @@ def main() -> None:
     words = dict(word.split("=") for word in sys.argv[1:] if "=" in word)
     questions, votes, chars = (int(words.get(*each)) for each in (("questions", 2048), ("votes", 10), ("chars", 1500)))
     if "serve" in words:
-        return serve(questions, votes, chars)
+        serve(questions, votes, chars)
+        return
     with subprocess.Popen([sys.executable, __file__, *sys.argv[1:], "serve=1"], stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         port = int(server.stdout.readline())
@@ -105,7 +106,6 @@ def main() -> None:
         server.kill()
     numbers = {"questions": questions, "answers": questions * votes, "seconds": took, "processor seconds": used}
     print(json.dumps({**numbers, "answers a second": questions * votes / took}))
-    return None
 
 
 if __name__ == "__main__":

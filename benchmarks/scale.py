@@ -244,6 +244,7 @@ class Stage:
 
 
 def trained(role: int, machine: Machine, sizes: Sizes, on: Switches) -> Stage:
+    """A training of the Challenger (role 0, with the votes of the frozen Solver) or the Solver (role 1)."""
     stage, steps, count = Stage(("challenger", "solver")[role], machine, on), sizes.steps[role], sizes.answers[role]
     gpus, lengths = machine.gpus // 2 if machine.split and role == 0 else machine.gpus, sizes.lengths[role]
     stage.start(machine.job_s)
@@ -330,6 +331,7 @@ def checks() -> None:
 
 
 def table(name: str, parameters: float) -> None:
+    """Print a model's rounds on each number of GPUs."""
     print(f"\n{name}: minutes of a round; share of GPU time in which nothing runs, and that full engines would take")
     print("  GPUs challenger questions votes solver evaluation   all  idle  full  limits")
     for gpus in GPUS:
@@ -350,6 +352,7 @@ def table(name: str, parameters: float) -> None:
 
 
 def main() -> None:
+    """Print rounds, what switches save, the penalty, the checks, and every figure with how much it matters."""
     for name, parameters in MODELS.items():
         table(name, parameters)
     print("\nShare of a round that a switch saves; 4B, then 8B\n" + " " * 16 + "".join(f"{g:>6}" for g in GPUS * 2))

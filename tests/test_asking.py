@@ -185,6 +185,8 @@ def test_votes_of_an_attempt_that_died_are_not_asked_again(tmp_path):
     third = Engine(texts)
     assert [item.question for item in work(third, changed)] == ["9+9", "1+2", "2+2"]
     assert {prompt.removeprefix("<|solve|>") for prompt in third.prompts} == {"9+9"}
+    back = Engine(texts[::-1])  # the first attempt's vote on 0+2 is no longer the last one
+    assert [item.raws[0] for item in work(back)][:2] == [texts[::-1][0], texts[4]]
     fourth = Engine(texts)
     work(fourth, of="another model")
     assert len(fourth.prompts) == 12

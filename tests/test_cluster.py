@@ -72,11 +72,12 @@ def processes_of(directory: str) -> list:
 def test_the_machines_of_a_cluster_say_what_they_have(two_machines, tmp_path):
     seen, gone = tmp_path / "seen", tmp_path / "gone"
     seen.touch()
-    found = look(seen)
+    here, found = look(seen)
+    assert all(node.versions == here for node in found)
     assert sorted(node.gpus for node in found) == [2, 3]
     assert sorted(node.free_gpus for node in found) == [2, 3]
     assert all(node.sees_file and {"python", "verl", "ray", "torch"} <= {*node.versions} for node in found)
-    assert not any(node.sees_file for node in look(gone))
+    assert not any(node.sees_file for node in look(gone)[1])
 
 
 def test_a_cluster_whose_token_is_not_ours_says_so(two_machines, monkeypatch):
@@ -122,7 +123,7 @@ def test_without_an_address_nothing_is_looked_at(monkeypatch, tmp_path):
 
 def checked(monkeypatch, tmp_path, *nodes: Node, before: tuple[Node, ...] = ()) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    monkeypatch.setattr(cluster, "look", lambda marker: list(nodes))
+    monkeypatch.setattr(cluster, "look", lambda marker: (SAME, list(nodes)))
     monkeypatch.setattr(cluster, "PAUSE_S", 0.0)
     check_nodes(TWO, tmp_path, before)
 
@@ -145,6 +146,7 @@ def node(
         ([node(1), node(2, versions={})], "10.0.0.2 did not answer"),
         ([node(1), node(2, versions={"python": "3.11.7"})], r"10.0.0.2 has verl not at all \(not 0.9.1\)"),
         ([node(1), node(2, versions={**SAME, "verl": "0.9.0"})], r"10.0.0.2 has verl 0.9.0 \(not 0.9.1\)"),
+        ([node(1, versions={**SAME, "verl": "0.9.0"})] * 2, "other packages than this run: 10.0.0.1 has verl 0.9.0"),
         ([node(1), node(2, sees=False)], "not seen on 10.0.0.2. Write run_dir="),
     ],
 )
@@ -163,7 +165,7 @@ def test_a_machine_that_just_died_is_looked_at_again(monkeypatch, tmp_path):
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     monkeypatch.setattr(cluster, "PAUSE_S", 0.0)
     looks = [[node(1), node(2, versions={})], [node(1)], [node(1)], [node(1)]]
-    monkeypatch.setattr(cluster, "look", lambda marker: looks.pop(0))
+    monkeypatch.setattr(cluster, "look", lambda marker: (SAME, looks.pop(0)))
     with pytest.raises(UserError, match="10.0.0.2 was there when the run began and is gone"):
         check_nodes(TWO, tmp_path, [node(1), node(2)])
 
@@ -172,7 +174,7 @@ def test_gpus_that_are_given_back_a_little_later_are_waited_for(monkeypatch, tmp
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     monkeypatch.setattr(cluster, "PAUSE_S", 0.0)
     looks = [[node(1), node(2, free=0)], [node(1), node(2)]]
-    monkeypatch.setattr(cluster, "look", lambda marker: looks.pop(0))
+    monkeypatch.setattr(cluster, "look", lambda marker: (SAME, looks.pop(0)))
     assert len(check_nodes(TWO, tmp_path)) == 2
 
 

@@ -96,3 +96,21 @@ def test_ray_shows_its_token_to_a_cluster_that_it_joins(tmp_path, monkeypatch):
     assert environment.ray_token(tmp_path / "elsewhere") == {}
     monkeypatch.setenv("RAY_AUTH_TOKEN", "x")
     assert environment.ray_token(tmp_path / "elsewhere") == {"RAY_AUTH_MODE": "token"}
+
+
+LISTENS = """
+import psutil, ray
+ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+found = [process for process in psutil.Process().children(recursive=True) if process.is_running()]
+ports = [each.laddr.ip for process in found for each in process.net_connections("tcp") if each.status == "LISTEN"]
+print(ray.util.get_node_ip_address(), *sorted({*ports}))
+"""
+
+
+def test_a_ray_of_our_own_listens_on_this_machine_alone():
+    env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | environment.ALONE
+    done = subprocess.run([sys.executable, "-c", LISTENS], env=env, capture_output=True, text=True, timeout=120)
+    address, *ports = done.stdout.split()
+    assert address == "127.0.0.1"
+    assert ports
+    assert {*ports} <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}

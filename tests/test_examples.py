@@ -75,7 +75,7 @@ def test_the_slurm_script_makes_one_cluster_of_all_machines(tmp_path):
         shutil.rmtree(ray, ignore_errors=True)
     assert ran.returncode == 0, ran.stderr
     assert "settings: hardware=cluster hardware.nodes=2 votes=3" in ran.stdout
-    found = json.loads(ran.stdout.splitlines()[-1])
+    found = json.loads(ran.stdout.splitlines()[-1])["nodes"]
     assert [node["gpus"] for node in found] == [3, 3]
 
 

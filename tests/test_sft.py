@@ -313,7 +313,7 @@ def test_verl_accepts_it(words):
     """Its own dataclasses, with the model's left out: that one loads the model."""
     from verl.utils.config import omega_conf_to_dataclass
 
-    for hardware in ("cpu", "1gpu", "8gpu"):
+    for hardware in ("cpu", "1gpu", "2gpu", "4gpu", "8gpu"):
         config = composed(words, f"hardware={hardware}", "batch_size=8")
         OmegaConf.resolve(config)
         for node in ("engine", "optim", "checkpoint", "profiler"):

@@ -101,11 +101,11 @@ async def votes(
     m, may_refuse = settings.votes_of_dataset, settings.curation.ill_posed_share is not None
     texts = {item.id: item.question for item in asked if item.well_formed and item.question is not None}
     seeds = {item.id: sample_seed(settings.seed, "vote", item.round, item.id) for item in asked}
-    found = {
-        item.id: replace(item, raws=[])
-        for item in parts.before()
-        if item.question == texts.get(item.id) and item.seed == seeds[item.id] and len(item.raws) == m
-    }
+    found: dict[int, VotedQuestion] = {}
+    for item in parts.before():  # as `in_order` does: of several on one question the last counts
+        found.pop(item.id, None)
+        if item.question == texts.get(item.id) and item.seed == seeds[item.id] and len(item.raws) == m:
+            found[item.id] = replace(item, raws=[])
     missing = [item for item in asked if item.id in texts and item.id not in found]
     sampling = parameters(settings.sampling.votes, settings.model.answer_tokens)
     grader, costs = Grader(settings.grading.timeout_s, max_workers=len(os.sched_getaffinity(0))), [GradingCounts()]

@@ -14,7 +14,7 @@ from tempfile import NamedTemporaryFile
 
 from verl_rzero.base.errors import UserError, refusal
 from verl_rzero.engine import jobs
-from verl_rzero.engine.environment import ray_token
+from verl_rzero.engine.environment import joins_a_cluster, ray_token
 from verl_rzero.settings import Hardware, Settings, machine
 
 LOOK_S = 150.0
@@ -36,11 +36,6 @@ class Node:
     sees_file: bool = False
 
 
-def joined() -> bool:
-    """Whether the run joins a cluster that somebody started; else it starts Ray on this machine."""
-    return bool(os.environ.get("RAY_ADDRESS"))
-
-
 def with_hardware(overrides: list[str]) -> tuple[list[str], str]:
     """The overrides with a hardware group, where they name none, for what this machine has or the cluster that it joins
     (`machine.with_hardware`).
@@ -48,28 +43,30 @@ def with_hardware(overrides: list[str]) -> tuple[list[str], str]:
     Raises:
         UserError: no cluster can be joined.
     """
-    if not joined() or machine.chosen(overrides):
+    if not joins_a_cluster() or machine.chosen(overrides):
         return machine.with_hardware(overrides, machine.visible_gpus())
-    gpus = Counter(node.gpus for node in look())
+    gpus = Counter(node.gpus for node in look()[1])
     most = max(gpus, key=lambda number: (number * gpus[number], number))
     return machine.with_hardware(overrides, most, gpus[most])
 
 
 def check_cluster(settings: Settings) -> None:
     """Raises UserError when the settings ask for what neither this machine has nor a Ray cluster that it could join."""
-    hardware, alone = settings.hardware, not joined()
-    cores = len(os.sched_getaffinity(0))
-    if alone and hardware.device == "cuda" and not machine.visible_gpus():
+    hardware, cores = settings.hardware, len(os.sched_getaffinity(0))
+    if joins_a_cluster():
+        return
+    gpus = machine.visible_gpus() if hardware.device == "cuda" else 0
+    if hardware.device == "cuda" and not gpus:
         why = "this machine has no NVIDIA GPU that could be used"
         raise refusal("hardware.device", hardware.device, why, "Write hardware=cpu, or set RAY_ADDRESS: docs/gpu.md.")
-    if alone and hardware.device == "cuda" and hardware.gpus_per_node > machine.visible_gpus():
-        why = f"this machine has {machine.visible_gpus()} NVIDIA GPUs that could be used"
+    if hardware.device == "cuda" and hardware.gpus_per_node > gpus:
+        why = f"this machine has {gpus} NVIDIA GPUs that could be used"
         instead = "Write fewer, or hardware=auto, which takes what is there."
         raise refusal("hardware.gpus_per_node", hardware.gpus_per_node, why, instead)
-    if alone and hardware.device == "cpu" and hardware.gpus_per_node > max(2, cores):
+    if hardware.device == "cpu" and hardware.gpus_per_node > max(2, cores):
         why = f"so many trainers and engines would share {cores} cores"
         raise refusal("hardware.gpus_per_node", hardware.gpus_per_node, why, f"Write at most {max(2, cores)}.")
-    if alone and hardware.nodes > 1:
+    if hardware.nodes > 1:
         why = "several machines need a Ray cluster that is already up, and RAY_ADDRESS is not set"
         raise refusal("hardware.nodes", hardware.nodes, why, "Start one and set RAY_ADDRESS=auto: docs/gpu.md.")
 
@@ -84,18 +81,16 @@ def check_nodes(settings: Settings, run: Path, before: Sequence[Node] = ()) -> l
     Raises:
         UserError: there is no cluster, it has too few GPUs, a machine has other versions or another disk.
     """
-    if not joined():
+    if not joins_a_cluster():
         return []
+    asked = settings.hardware.nodes * slots_per_node(settings.hardware)
     with _marker(run) as marker:
-        found = look(marker)
-        asked = settings.hardware.nodes * slots_per_node(settings.hardware)
-        for _ in range(
-            TRIES
-        ):  # what an attempt before had is given back, and a dead machine missed, after some seconds
+        own, found = look(marker)
+        for _ in range(TRIES):  # GPUs of an attempt before come back, and a dead machine is missed, some seconds later
             if sum(node.free_gpus for node in found) >= asked and all(node.versions for node in found):
                 break
             time.sleep(PAUSE_S)
-            found = look(marker)
+            own, found = look(marker)
     check_gpus(settings.hardware, found, before)
     check_cores(settings.hardware, found)
     silent = [node.address for node in found if not node.versions]
@@ -104,12 +99,11 @@ def check_nodes(settings: Settings, run: Path, before: Sequence[Node] = ()) -> l
             f"Of the Ray cluster's machines {', '.join(silent)} did not answer in time. See `ray status`, or take "
             "them out of the cluster with `ray stop` there."
         )
-    own = found[0].versions
     others = [f"{node.address} has {_differences(own, node.versions)}" for node in found if node.versions != own]
     if others:
         raise UserError(
-            f"The machines of the Ray cluster have different packages: {found[0].address} is the first, and "
-            f"{'; '.join(others)}. Install the same on all (recipes/environment.sh, or the image in docker/)."
+            f"The Ray cluster has other packages than this run: {'; '.join(others)}. Install the same on all machines "
+            "(recipes/environment.sh, or the image in docker/), and start Ray from there."
         )
     blind = [node.address for node in found if not node.sees_file]
     if blind:
@@ -156,8 +150,8 @@ def slots_per_node(hardware: Hardware) -> int:
     return hardware.gpus_per_node + (hardware.solver_gpus if hardware.device == "cpu" else 0)
 
 
-def look(marker: Path | None = None) -> list[Node]:
-    """The machines of the cluster of RAY_ADDRESS, the one that this runs on first if it is among them.
+def look(marker: Path | None = None) -> tuple[dict[str, str], list[Node]]:
+    """What versions the run itself has, and the machines of the cluster of RAY_ADDRESS.
 
     Args:
         marker: a file of which each machine says whether it sees it.
@@ -174,7 +168,8 @@ def look(marker: Path | None = None) -> list[Node]:
     else:
         said = done.stderr
         if done.returncode == 0:
-            return [Node(**node) for node in json.loads(done.stdout.splitlines()[-1])]
+            seen = json.loads(done.stdout.splitlines()[-1])
+            return seen["here"], [Node(**node) for node in seen["nodes"]]
         why = f"no Ray cluster can be joined there ({(done.stderr.strip().splitlines() or ['no message'])[-1]})"
     instead = "Start one (`ray start --head`, docs/gpu.md), or unset RAY_ADDRESS to use this machine alone."
     if "AuthenticationError" in said:

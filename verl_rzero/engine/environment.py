@@ -41,7 +41,12 @@ def of_ray() -> dict[str, str]:
     """A Ray of our own listens at 127.0.0.1 alone, and with it the engines' servers, which nothing protects; to a
     cluster that is joined its token is shown.
     """
-    return ray_token() if os.environ.get("RAY_ADDRESS") else ALONE
+    return ray_token() if joins_a_cluster() else ALONE
+
+
+def joins_a_cluster() -> bool:
+    """Whether Ray is one that somebody started; else the run starts it on this machine."""
+    return bool(os.environ.get("RAY_ADDRESS"))
 
 
 def ray_token(home: Path | None = None) -> dict[str, str]:

@@ -15,6 +15,7 @@ from verl.utils.fs import copy_to_local  # noqa: F401  (imported here so that a 
 from verl_rzero.data.run_dir import LATEST
 from verl_rzero.engine import (
     advantages,  # noqa: F401  (puts ours into verl's registry)
+    environment,
     guards,
     liveness,
     rollouts,
@@ -65,7 +66,7 @@ def start_ray(ray_init: Any, env_vars: dict[str, str]) -> None:
     runtime_env["env_vars"] = env_vars | forwarded | runtime_env.get("env_vars", {})
     if warm.EXECUTABLE_VARIABLE in os.environ:
         runtime_env["py_executable"] = warm.python_executable()
-    if os.environ.get("RAY_ADDRESS"):
+    if environment.joins_a_cluster():
         arguments = {}
     else:
         arguments["address"] = "local"

@@ -69,4 +69,5 @@ def _seen(marker: Path | None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(nodes(Path(sys.argv[1]) if len(sys.argv) > 1 else None)))
+    found = nodes(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    print(json.dumps({"here": versions(), "nodes": found}))

@@ -206,6 +206,10 @@ RELIANCES = (
              "starts replicas", accepts="replica_rank config model_config gpus_per_node"),
     Reliance("engines.py", f"{_REPLICA}RolloutReplica.init_standalone",
              "starts replicas", parameters="self"),
+    Reliance("environment.py", "ray._private.services:get_node_ip_address",
+             "keeps Ray and the engines' servers at 127.0.0.1", mentions="ENABLE_RAY_CLUSTER get_localhost_ip"),
+    Reliance("nodes.py", "ray._private.state:available_resources_per_node",
+             "says which GPUs are free", parameters=""),
     Reliance("engines.py, grpo.py", "verl.trainer.constants_ppo:get_ppo_ray_runtime_env",
              "Ray's environment", parameters="config", mentions="env_vars"),
 )

@@ -155,6 +155,8 @@ async def stream(
                 async for reference in batches:
                     await arrived.put([replace(sample, prompt=mine[sample.prompt]) for sample in await reference])
             await arrived.put(None)
+        except asyncio.CancelledError:  # nobody reads any more
+            raise
         except BaseException as error:  # handed to the reader, who raises it
             await arrived.put(error)
 

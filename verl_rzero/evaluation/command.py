@@ -63,6 +63,7 @@ def evaluate_model(asked: Settings, to: Path) -> dict[str, dict[str, Any]]:
     loaded = [load(name, each.path, each.n) for name, each in asked.evaluation.benchmarks.items()]
     assert asked.model.path is not None
     to.mkdir(parents=True, exist_ok=True)
+    cluster.check_nodes(asked, to)
     with run_dir.locked(to):
         places = store.ask_missing(asked, asked.model.path, loaded, to, "evaluation")
         return {each.name: _scored(asked, each, place) for each, place in zip(loaded, places, strict=True)}

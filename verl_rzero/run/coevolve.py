@@ -106,7 +106,7 @@ def warm_server(settings: Settings, run: Path) -> Iterator[warm.Server | None]:
     """A server that forks the run's processes with everything imported; none on GPUs, where importing vLLM looks for
     devices and a fork could inherit a CUDA driver that no longer works, and none in a cluster.
     """
-    if settings.hardware.device != "cpu" or cluster.joined():
+    if settings.hardware.device != "cpu" or environment.joins_a_cluster():
         yield None
         return
     with TemporaryDirectory(prefix="rzero-") as directory:

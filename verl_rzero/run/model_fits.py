@@ -1,6 +1,5 @@
 """Whether the run's model fits the method and this machine: looked at before anything starts."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from verl_rzero.base.display import say
 from verl_rzero.base.errors import refusal
 from verl_rzero.code_world import shape as code_world
 from verl_rzero.data import anchors
-from verl_rzero.engine import memory, model_check
+from verl_rzero.engine import environment, memory, model_check
 from verl_rzero.engine.lengths import longest
 from verl_rzero.engine.memory import GIB, Process, Shape
 from verl_rzero.english_sums import shape as english_sums
@@ -46,7 +45,7 @@ def check(settings: Settings, configs: Mapping[str, DictConfig]) -> list[str]:
     gpu = machine.gpu_memory_bytes() if settings.hardware.device == "cuda" else None
     if model is None or (settings.hardware.device == "cuda" and gpu is None):
         return []
-    elsewhere = "RAY_ADDRESS" in os.environ or settings.hardware.nodes > 1
+    elsewhere = environment.joins_a_cluster() or settings.hardware.nodes > 1
     lines = []
     for role, config in configs.items():
         if gpu is None:
