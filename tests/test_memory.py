@@ -71,7 +71,7 @@ def test_sizes_that_a_config_may_leave_out():
 
 
 def test_training_takes_sixteen_bytes_a_parameter_in_float32():
-    assert memory.training_state(10, 4) == {"weights": 40, "gradients": 40, "AdamW": 80}
+    assert memory.training_state(10, 10, 4) == {"weights": 40, "gradients": 40, "AdamW": 80}
 
 
 def test_activations():
@@ -175,8 +175,40 @@ def test_a_gpu_while_it_trains_and_while_it_samples():
     stays, engine = found["sampling"]
     assert stays.certain == {"weights": 4 * Q, "AdamW": 8 * Q}
     # Two GPUs share an engine (tensor_parallel), which has 0.6 of each.
-    assert engine.certain == {"weights": 2 * 4_022_458_880 // 2}
-    assert engine.size == int(0.6 * 80 * GIB)
+    assert engine.certain["weights"] == 2 * 4_022_458_880 // 2
+    assert engine.at_least == engine.size == int(0.6 * 80 * GIB)
+
+
+def test_the_size_of_an_adapter():
+    # Qwen3-4B: queries of 2560 x 4096 and back again, keys and values of 2560 x 1024, three matrices of 2560 x 9728:
+    # 2 x 6656 + 2 x 3584 + 3 x 12288 = 57,344 numbers a layer for each of 32.
+    assert memory.adapter_size(shape(QWEN3_4B), 32) == 32 * 36 * 57_344 == 66_060_288
+    assert memory.adapter_size(shape(QWEN3_4B), 0) == 0
+
+
+def test_with_an_adapter_a_gpu_keeps_the_weights_and_little_else():
+    offload = "hardware.verl.actor_rollout_ref.actor.fsdp_config.param_offload=true"
+    config = job("solver", "model=qwen3_4b_base", "hardware=1gpu", "lora.rank=32", offload)
+    found = memory.on_a_gpu(config, shape(QWEN3_4B), gpu=80 * GIB)
+    P, A = 4_022_458_880, 66_060_288
+    (training,) = found["training"]
+    assert training.certain == {"weights": 4 * (P + A), "gradients": 4 * A, "AdamW": 8 * A}
+    stays, _ = found["sampling"]
+    assert stays.certain == {"weights": 0, "AdamW": 8 * A}
+    # verl adds the adapter to the weights on the GPU, while the engine has its own there.
+    trainer, engine = found["handing over its weights"]
+    assert trainer.certain == {"weights": 4 * (P + A), "AdamW": 8 * A}
+    assert engine.certain == {"weights": 2 * P}
+
+
+def test_with_an_adapter_a_cpu_has_no_reference_and_for_a_moment_the_weights_twice():
+    wide = shape({**SMOLLM2, "num_hidden_layers": 2})
+    few = ("solver.rollouts=2", "solver.minibatch_size=2", "model.question_tokens=8", "model.answer_tokens=8")
+    trainer, *_ = memory.on_a_cpu(job("solver", "lora.rank=8", *few), wide)
+    # q and o 1152 each, k and v 768 each, three of 2112: 10,176 a layer for each of 8.
+    P, A = wide.parameters, 8 * 2 * 10_176
+    assert trainer.certain == {"weights": 4 * (P + A), "gradients": 4 * A, "AdamW": 8 * A}
+    assert trainer.estimated["copy of the weights"] == 4 * (P + A)
 
 
 def test_what_is_offloaded_does_not_stay_beside_an_engine():

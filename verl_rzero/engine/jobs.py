@@ -12,11 +12,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from verl_rzero.base.errors import refusal
 from verl_rzero.data import run_dir
 from verl_rzero.engine import model_check, on_cpu, verl_tree
 from verl_rzero.engine.lengths import lengths, longest
 from verl_rzero.engine.memory import Shape
-from verl_rzero.settings import Challenger, Hardware, Settings, Solver
+from verl_rzero.settings import Challenger, Hardware, Lora, Settings, Solver
 
 OUR_LOGGERS = ("tensorboard", "wandb")
 VERL_METRICS = "verl_metrics.jsonl"
@@ -48,7 +49,7 @@ def verl_config(
         shape: the model's sizes, where it isn't there to be looked at yet.
 
     Raises:
-        UserError: a key under `*.verl` that verl does not have, or a value of another type.
+        UserError: a key under `*.verl` that verl does not have, a value of another type, or what our jobs can't have.
     """
     config = verl_tree.stock()
     if settings.algorithm == "absolute_zero":
@@ -69,6 +70,7 @@ def verl_config(
     OmegaConf.set_struct(config, True)
     for name, part in (("hardware", settings.hardware.verl), (role, job.verl)):
         verl_tree.lay_over(config, f"{name}.verl", part)
+    check_adapter(config, settings)
     return config
 
 
@@ -137,6 +139,7 @@ def _common(
                 "use_remove_padding": True,
                 "override_config": {"attn_implementation": _attention()},
                 "enable_gradient_checkpointing": hardware.device == "cuda",
+                **adapter(settings.lora),
             },
             "actor": _actor(settings, job, tokens=max(hardware.actor_tokens_per_gpu, prompt + response)),
             "rollout": {
@@ -177,8 +180,26 @@ def _actor(settings: Settings, job: Challenger | Solver, tokens: int) -> dict[st
         "kl_loss_type": "low_var_kl",
         "data_loader_seed": settings.seed,
         "optim": {"lr": job.lr, "weight_decay": job.weight_decay},
-        "checkpoint": {"save_contents": saved(settings)},
+        # of a checkpoint that a job goes on from, the adapter is all that isn't in the model at the start
+        "checkpoint": {"save_contents": saved(settings)} | ({"save_lora_only": True} if settings.lora.rank else {}),
     }
+
+
+def adapter(lora: Lora) -> dict[str, Any]:
+    """What of verl's model trains an adapter; without one, verl's own values. verl adds the adapter to the weights
+    that it sends to the engines, which so are those of any other training.
+    """
+    return {"lora_rank": lora.rank, "lora_alpha": lora.alpha, "lora": {"merge": True}} if lora.rank else {}
+
+
+def check_adapter(config: DictConfig, settings: Settings) -> None:
+    """Raises UserError where an adapter is asked for in verl's own words, which we would take for a whole model."""
+    model, lora = config.actor_rollout_ref.model, settings.lora
+    asked = {"lora_rank": lora.rank, "lora_adapter_path": None, "lora.rank": 0, "lora.merge": bool(lora.rank)}
+    for name, ours in asked.items():
+        if (value := OmegaConf.select(model, name)) != ours:
+            instead = "Write lora.rank and lora.alpha instead, which are for both jobs."
+            raise refusal(f"actor_rollout_ref.model.{name}", value, "adapters have a setting of ours", instead)
 
 
 def saved(settings: Settings) -> list[str]:

@@ -88,9 +88,18 @@ def shape(config: Mapping[str, Any], tensors: Mapping[str, int] | None) -> Shape
     return Shape(parameters, largest, hidden, layers, heads, kv_heads, head_dim, mlp, vocabulary)
 
 
-def training_state(parameters: int, width: int) -> dict[str, int]:
-    """Weights, gradients and AdamW's two averages, all of `width` bytes a number."""
-    return {"weights": width * parameters, "gradients": width * parameters, "AdamW": 2 * width * parameters}
+def training_state(parameters: int, trained: int, width: int) -> dict[str, int]:
+    """Weights, and gradients and AdamW's two averages of those that are trained, all of `width` bytes a number."""
+    return {"weights": width * parameters, "gradients": width * trained, "AdamW": 2 * width * trained}
+
+
+def adapter_size(model: Shape, rank: int) -> int:
+    """Weights of an adapter of this rank beside every matrix of the layers: two matrices each, whose sizes are the
+    rank and the matrix's two sides.
+    """
+    queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
+    attention = 2 * (model.hidden + queries) + 2 * (model.hidden + keys)
+    return rank * model.layers * (attention + 3 * (model.hidden + model.mlp))
 
 
 def activations(model: Shape, tokens: int, width: int, checkpointing: bool) -> int:
@@ -122,14 +131,17 @@ def micro_batch_tokens(config: DictConfig) -> tuple[int, int]:
 
 
 def trainer(config: DictConfig, model: Shape) -> Process:
-    """What trains: its share of the state, and the fuller moment of an update. On GPUs verl keeps the reference in the
-    host's memory. On a CPU weights stay gathered between the passes.
+    """What trains: its share of the state, and the fullest moment of a step. On GPUs verl keeps the reference in the
+    host's memory, and with an adapter there is none: it is the model without. On a CPU weights stay gathered between
+    the passes; and while an adapter is added to the weights for the engine, verl keeps a copy of them.
     """
     job = config.actor_rollout_ref
     fsdp = job.actor.fsdp_config
-    share = -(-model.parameters // _ranks(config))
-    state = training_state(share, width_of(fsdp.model_dtype))
-    if job.actor.use_kl_loss and config.trainer.device == "cpu":
+    adapter = adapter_size(model, job.model.lora_rank)
+    share = -(-(model.parameters + adapter) // _ranks(config))
+    trained = -(-adapter // _ranks(config)) if adapter else share
+    state = training_state(share, trained, width_of(fsdp.model_dtype))
+    if job.actor.use_kl_loss and config.trainer.device == "cpu" and not adapter:
         state["reference model"] = width_of(job.ref.fsdp_config.model_dtype) * share
     (tokens, scored), width = micro_batch_tokens(config), width_of(fsdp.dtype)
     batch = {
@@ -137,17 +149,18 @@ def trainer(config: DictConfig, model: Shape) -> Process:
         f"logits of {scored:,}": logits(model, scored, width),
     }
     if config.trainer.device == "cpu":
-        batch = {"gathered weights": width * model.parameters} | max(
-            batch, _before_sharing(model, width), key=lambda moment: sum(moment.values())
-        )
+        gradients = _before_sharing(adapter or model.parameters, model.largest, width)
+        moments = [batch, gradients, {"copy of the weights": state["weights"]} if adapter else {}]
+        fullest = max(moments, key=lambda moment: sum(moment.values()))
+        batch = {"gathered weights": width * model.parameters} | fullest
     return Process("trainer", state, batch, config.trainer.n_gpus_per_node)
 
 
-def _before_sharing(model: Shape, width: int) -> dict[str, int]:
-    """What each process on a CPU has at the end of an update, when the activations are gone: gradients of the whole
-    model, added up in float32, and those of the largest part as they were computed.
+def _before_sharing(trained: int, largest: int, width: int) -> dict[str, int]:
+    """What each process on a CPU has at the end of an update, when the activations are gone: gradients of all that is
+    trained, added up in float32, and those of the largest part as they were computed.
     """
-    return {"gradients before they are shared": 4 * model.parameters + width * model.largest}
+    return {"gradients before they are shared": 4 * trained + width * min(largest, trained)}
 
 
 def on_a_cpu(config: DictConfig, model: Shape) -> list[Process]:
@@ -171,21 +184,26 @@ def _cpu_engine(name: str, rollout: DictConfig, model: Shape, count: int) -> Pro
 
 
 def on_a_gpu(config: DictConfig, model: Shape, gpu: int) -> dict[str, list[Process]]:
-    """What one of the training GPUs, of `gpu` bytes, holds at two moments: {"training": ..., "sampling": ...}.
+    """What one of the training GPUs, of `gpu` bytes, holds at each moment: {"training": ..., "sampling": ...}.
 
-    While it trains its engines sleep; while they sample, what isn't offloaded stays beside them.
+    While it trains its engines sleep; while they sample, what isn't offloaded stays beside them. vLLM takes all of its
+    share, and where that isn't free it does not start. An adapter is added to the weights on the GPU, wherever they lie
+    else, while the engine, which then has no cache yet, takes them over.
     """
     job = config.actor_rollout_ref
     fsdp, rollout = job.actor.fsdp_config, job.rollout
     trains = replace(trainer(config, model), count=1)
-    stays = {
-        "weights": 0 if fsdp.param_offload else trains.certain["weights"],
-        "AdamW": 0 if fsdp.optimizer_offload else trains.certain["AdamW"],
-    }
+    state = trains.certain
+    adam = 0 if fsdp.optimizer_offload else state["AdamW"]
+    stays = {"weights": 0 if fsdp.param_offload else state["weights"], "AdamW": adam}
     weights = width_of(rollout.dtype) * model.parameters // rollout.tensor_model_parallel_size
     share = int(rollout.gpu_memory_utilization * gpu)
-    engine = Process("engine", {"weights": weights}, {"KV cache and the rest of its share": max(0, share - weights)})
-    return {"training": [trains], "sampling": [Process("trainer", stays, {}), engine]}
+    engine = {"weights": weights, "KV cache and the rest of its share": max(0, share - weights)}
+    moments = {"training": [trains], "sampling": [Process("trainer", stays, {}), Process("engine", engine, {})]}
+    if job.model.lora_rank:
+        whole = Process("trainer", {"weights": state["weights"], "AdamW": adam}, {})
+        moments["handing over its weights"] = [whole, Process("engine", {"weights": weights}, {})]
+    return moments
 
 
 def _ranks(config: DictConfig) -> int:

@@ -1,4 +1,5 @@
-"""verl's worker, subclassed for two things: a reference model of choice, and weight syncs that keep runs apart.
+"""verl's worker, subclassed for three things: a reference model of choice, weight syncs that keep runs apart, and
+adapters that begin alike where the seed is the same.
 
 For the first, a method takes the place of verl's class attribute `ref_worker_cls`; for the second, the name of verl's
 socket is rewritten. `reliances.py` says what of verl's insides that takes for granted.
@@ -9,6 +10,7 @@ import os
 import re
 from typing import Any
 
+import torch
 import zmq
 from verl.single_controller.base.decorator import Dispatch, register
 from verl.utils.device import get_device_name
@@ -72,6 +74,7 @@ def self_play_worker(reference: str | None) -> type[ActorRolloutRefWorker]:
                 register_cpu_engine()
             # of sockets made from here on: verl's weight sync would wait for ever for an engine that failed
             zmq.Context.instance().setsockopt(zmq.RCVTIMEO, SYNC_S * 1000)
+            torch.manual_seed(self.config.actor.data_loader_seed)  # an adapter begins with random numbers
             super().init_model()
             rollout: Any = self.rollout
             rollout.zmq_handle = run_socket(rollout.zmq_handle)

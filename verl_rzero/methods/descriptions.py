@@ -26,7 +26,7 @@ VOTE = (*ANSWER, "prompts.validity", "curation.ill_posed_share", "unanswered", "
 SCORES = ("evaluation.benchmarks", "evaluation.k", "evaluation.temperature", "evaluation.judge.model")
 PREPARED_FOR = ("prompts.challenger_system", "prompts.challenger_user", "prompts.solver_system", "prompts.solver_user")
 LENGTHS = ("model.prompt_tokens", "model.question_tokens", "model.answer_tokens")
-JOB = ("hardware.device", "hardware.verl")
+JOB = ("hardware.device", "hardware.verl", "lora")
 
 BUILD = ("model.path", "model.build", "model.build_seed", "model.build_steps")
 

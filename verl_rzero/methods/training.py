@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from verl_rzero.base.errors import UserError
 from verl_rzero.data import records, run_dir
 from verl_rzero.data.outputs import model_of
-from verl_rzero.engine.checkpoints import make_portable
+from verl_rzero.engine.checkpoints import add_adapter, make_portable
 from verl_rzero.methods.inputs import StageInputs
 from verl_rzero.methods.policies import BASE
 from verl_rzero.rules.prompts import Messages
@@ -50,6 +50,8 @@ def train(
     )
     trainer = grpo.run(config, sampler, batch_reward)
     trained, steps = grpo.trained_model(config), trainer.records
+    if asked.lora.rank:
+        trained = add_adapter(trained, start, config)
     make_portable(trained, start)
     trained.rename(stage.dir / "model")
     if asked.hardware.device == "cpu":  # for the stages that follow in this process

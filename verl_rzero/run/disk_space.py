@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from verl_rzero.base.errors import NO_ROOM, NO_ROOM_WORDS, StageFailed, UserError
 from verl_rzero.data import run_dir
-from verl_rzero.engine import checkpoints, model_check, weights
+from verl_rzero.engine import checkpoints, memory, model_check, weights
 from verl_rzero.methods.kinds import Stage
 from verl_rzero.run import model_fits
 from verl_rzero.settings import Settings, machine
@@ -151,7 +151,9 @@ def room(settings: Settings, run: Path, configs: Mapping[str, DictConfig]) -> Ro
     count = parameters(settings, run)
     if count is None:
         return Room(run, settings, None)
-    saved = {role: checkpoints.bytes_saved(config, count) for role, config in configs.items()}
+    shape = model_fits.shape(settings)
+    adapter = memory.adapter_size(shape, settings.lora.rank) if shape is not None else 0
+    saved = {role: checkpoints.bytes_saved(config, count, adapter) for role, config in configs.items()}
     once = dict.fromkeys(("model", "challenger", "solver"), _FLOAT32 * count)
     return Room(run, settings, {**once, **saved})
 

@@ -137,6 +137,14 @@ class Solver(Training):
 
 
 @dataclass(frozen=True)
+class Lora:
+    """An adapter of small matrices that is trained in place of the weights, and then added to them."""
+
+    rank: int = field(metadata=doc("size of an adapter's matrices; 0 trains all weights", at_least=0))
+    alpha: int = field(metadata=doc("what is added to the weights is alpha / rank times the adapter", at_least=1))
+
+
+@dataclass(frozen=True)
 class Ttrl:
     votes: int = field(
         metadata=doc(

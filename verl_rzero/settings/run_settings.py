@@ -12,6 +12,7 @@ from verl_rzero.settings.parts import (
     Curation,
     Grading,
     Hardware,
+    Lora,
     Model,
     Prompts,
     Sampling,
@@ -103,6 +104,7 @@ class Settings:
     prompts: Prompts
     challenger: Challenger
     solver: Solver
+    lora: Lora
     ttrl: Ttrl
     self_play: SelfPlay
     execution: Execution

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from peft import PeftModel
 from tensordict import TensorDict
 from verl.utils import tensordict_utils
 from verl.workers.engine import EngineRegistry
@@ -31,7 +32,8 @@ class CPUEngine(FSDPEngineWithLMHead):
 
     @cached_property
     def _can_keep_logits(self) -> bool:
-        return "logits_to_keep" in inspect.signature(self.module.forward).parameters
+        model = self.module.get_base_model() if isinstance(self.module, PeftModel) else self.module
+        return "logits_to_keep" in inspect.signature(model.forward).parameters
 
     @cached_property
     def _can_share_prompts(self) -> bool:
