@@ -16,6 +16,31 @@ def test_the_machine_decides_where_nothing_else_does(gpus, group, words):
     assert sentence.startswith(f"hardware={group}: this machine has ")
 
 
+@pytest.mark.parametrize(
+    ("gpus", "gib", "words"),
+    [
+        (1, 24, ["hardware=24gb"]),
+        (1, 22, ["hardware=24gb"]),
+        (3, 24, ["hardware=24gb", "hardware.gpus_per_node=2"]),
+        (1, 40, ["hardware=1gpu"]),
+        (8, 80, ["hardware=8gpu"]),
+        (0, None, ["hardware=cpu"]),
+    ],
+)
+def test_small_gpus_have_a_group_of_their_own(gpus, gib, words):
+    memory = gib and gib * 2**30
+    overrides, sentence = machine.with_hardware(["votes=3"], gpus, memory=memory)
+    assert overrides == ["votes=3", *words]
+    assert sentence.startswith(" ".join(words))
+    assert (f" of {gib} GiB" in sentence) == (words[0] == "hardware=24gb")
+
+
+def test_what_is_said_of_small_gpus_stays():
+    said = ["hardware.gpus_per_node=4"]
+    assert machine.with_hardware(said, 8, memory=24 * 2**30)[0] == [*said, "hardware=24gb"]
+    assert machine.with_hardware(["hardware=1gpu"], 8, memory=24 * 2**30)[0] == ["hardware=1gpu"]
+
+
 def test_the_number_of_machines_is_the_clusters_unless_it_is_given():
     overrides, sentence = machine.with_hardware(["votes=3"], gpus=8, nodes=4)
     assert overrides == ["votes=3", "hardware=8gpu", "hardware.nodes=4"]

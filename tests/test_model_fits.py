@@ -12,7 +12,7 @@ from verl_rzero.base.errors import UserError
 from verl_rzero.engine import jobs, model_check, weights
 from verl_rzero.engine.memory import GIB, Process
 from verl_rzero.run import model_fits
-from verl_rzero.settings import Settings, machine
+from verl_rzero.settings import Settings, compose, machine
 from verl_rzero.tiny_world.shape import SHAPE
 from verl_rzero.tiny_world.tokenizer import make_tokenizer
 
@@ -128,6 +128,56 @@ def test_gpus_are_only_judged_where_their_memory_is_known(monkeypatch, capsys):
         "Memory of a GPU while the solver is sampling",
     ]
     assert capsys.readouterr().out == ""
+
+
+def test_the_memory_of_a_gpu_may_be_said(monkeypatch):
+    monkeypatch.setattr(machine, "gpu_memory_bytes", lambda: 80 * GIB)
+    assert "of 24.0 GiB" in check(settings.load(["hardware=24gb", "hardware.gpu_gib=24"]), "solver")[0]
+    monkeypatch.setattr(machine, "gpu_memory_bytes", lambda: None)
+    assert "of 22.5 GiB" in check(settings.load(["hardware=24gb", "hardware.gpu_gib=22.5"]), "solver")[0]
+
+
+def refused(*words: str) -> str:
+    with pytest.raises(UserError) as error:
+        check(settings.load([*words]), "challenger", "solver")
+    return str(error.value)
+
+
+def test_of_a_model_that_does_not_fit_a_gpu_is_said_what_does(capsys):
+    words = ["hardware=24gb", "hardware.gpu_gib=24"]
+    said = refused("model=qwen3_8b_base", *words)
+    # 16 bytes for each of 8.19 billion weights.
+    assert "24.0 GiB is there, and 122.1 GiB the least that it takes (trainer 122.1 GiB: weights 30.5" in said
+    # Fullest while it hands over: 4 bytes for each of these and of an adapter's 32 x 36 x (2 x 8192 + 2 x 5120 +
+    # 3 x 16,384), and 2 bytes for each weight of the engine.
+    assert "With lora.rank=32 it may take 46.1 GiB." in said
+    assert "What fits is" not in said
+    assert "The nearest model that fits is model=octothinker_3b lora.rank=32." in said
+    said = refused("model=qwen3_4b_base", *words)
+    way = said.partition("What fits is ")[2].partition(": up to")[0].split()
+    assert way == ["lora.rank=32", "hardware.verl.actor_rollout_ref.actor.fsdp_config.model_dtype=bfloat16"]
+    capsys.readouterr()
+    for fits in (["model=qwen3_4b_base", *way], ["model=octothinker_3b", "lora.rank=32"]):
+        assert check(settings.load([*words, *fits]), "challenger", "solver")
+        assert "Memory of a GPU" not in capsys.readouterr().out  # no warning either
+
+
+def test_on_a_large_gpu_an_adapter_is_what_fits_and_it_is_not_recommended_to_who_has_it():
+    said = refused("model=qwen3_4b_base", "hardware=1gpu", "hardware.gpu_gib=80")
+    assert "What fits is lora.rank=32: up to 55.7 GiB. The nearest model that fits is model=octothinker_3b." in said
+    said = refused("model=qwen3_8b_base", "hardware=1gpu", "hardware.gpu_gib=24", "lora.rank=16")
+    assert "With lora.rank" not in said
+
+
+@pytest.mark.parametrize("name", [name for name in compose.choices("model") if "tiny" not in name])
+def test_the_memory_of_every_recipe_is_known_before_its_model_is_here(name):
+    method = {"ttrl": "ttrl", "az": "absolute_zero"}.get(name.partition("_")[0], "paper")
+    asked = settings.load([f"model={name}", f"method={method}", "hardware=8gpu"])
+    if asked.model.build is None:
+        found = model_fits.shape(asked)
+        assert found is not None
+        (billions,) = re.findall(r"-([\d.]+)B", str(asked.model.path))
+        assert found.parameters / 1e9 == pytest.approx(float(billions), rel=0.1)
 
 
 def test_a_tensor_that_trained_weights_can_not_travel_in_is_refused_on_a_cpu(model):

@@ -19,9 +19,9 @@ PAPER = ("qwen3_4b_base", "qwen3_8b_base")
 SENSIBLE = {
     "tiny": ("cpu", "1gpu", "8gpu"),
     "code_tiny": (),  # its jobs are not those of a Challenger and a Solver
-    "small": ("1gpu", "2gpu", "4gpu", "8gpu"),
+    "small": ("24gb", "1gpu", "2gpu", "4gpu", "8gpu"),
     "smollm2": ("cpu", "1gpu", "8gpu"),
-    "qwen3_1_7b_base": ("1gpu", "2gpu", "4gpu", "8gpu"),
+    "qwen3_1_7b_base": ("24gb", "1gpu", "2gpu", "4gpu", "8gpu"),
     "qwen3_4b_base": ("4gpu", "8gpu", "cluster"),
     "qwen3_8b_base": ("8gpu", "cluster"),
     "qwen2_5_3b": ("8gpu",),
@@ -239,7 +239,7 @@ def test_a_checkpoint_that_a_job_can_go_on_from_is_asked_for(every, freq):
     assert config.trainer.max_actor_ckpt_to_keep == (2 if every else None)
 
 
-@pytest.mark.parametrize(("model", "hardware"), [pair for pair in COMBINATIONS if pair[1] == "1gpu"])
+@pytest.mark.parametrize(("model", "hardware"), [pair for pair in COMBINATIONS if pair[1] in ("1gpu", "24gb")])
 def test_on_one_gpu_challenger_and_solver_take_turns(model, hardware):
     config = job(model, hardware, "challenger")
     served = config.reward.reward_model
@@ -249,6 +249,14 @@ def test_on_one_gpu_challenger_and_solver_take_turns(model, hardware):
     for rollout in (config.actor_rollout_ref.rollout, served.rollout):
         assert rollout.free_cache_engine  # verl puts each to sleep while the other works
         assert rollout.get("enable_sleep_mode", True)
+
+
+@pytest.mark.parametrize("role", ["challenger", "solver"])
+def test_on_small_gpus_nothing_that_is_idle_stays_beside_an_engine(role):
+    fsdp = job("small", "24gb", role).actor_rollout_ref.actor.fsdp_config
+    assert (fsdp.param_offload, fsdp.optimizer_offload) == (True, True)
+    fsdp = job("small", "1gpu", role).actor_rollout_ref.actor.fsdp_config
+    assert (fsdp.param_offload, fsdp.optimizer_offload) == (False, False)
 
 
 @pytest.mark.parametrize(("model", "hardware"), [pair for pair in COMBINATIONS if pair[1] == "8gpu"])

@@ -44,7 +44,7 @@ def with_hardware(overrides: list[str]) -> tuple[list[str], str]:
         UserError: no cluster can be joined.
     """
     if not joins_a_cluster() or machine.chosen(overrides):
-        return machine.with_hardware(overrides, machine.visible_gpus())
+        return machine.with_hardware(overrides, machine.visible_gpus(), memory=machine.gpu_memory_bytes())
     gpus = Counter(node.gpus for node in look()[1])
     most = max(gpus, key=lambda number: (number * gpus[number], number))
     return machine.with_hardware(overrides, most, gpus[most])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from verl_rzero.base.errors import UserError, refusal, shown
-from verl_rzero.engine import memory, weights
+from verl_rzero.engine import known_models, memory, weights
 from verl_rzero.rules.prompts import RolePrompt
 from verl_rzero.settings.rules import may_be_hub_name
 
@@ -76,12 +76,16 @@ def located(path: str) -> tuple[Path | None, bool]:
 
 
 def shape(path: Path | str) -> memory.Shape | None:
-    """The sizes of a model's config.json; None where it isn't on this machine, or doesn't name them."""
+    """The sizes of a model's config.json, or of one that recipes name; None where it is none of these and isn't on this
+    machine, or doesn't name them.
+    """
     if not Path(path).expanduser().is_dir() and not may_be_hub_name(str(path)):
         return None
     directory, _ = located(str(path))
     known = directory is not None and (directory / weights.CONFIG).is_file()
-    return memory.shape(weights.config(directory), None) if directory is not None and known else None
+    if directory is not None and known:
+        return memory.shape(weights.config(directory), None)
+    return memory.shape(known_models.SIZES[str(path)], None) if str(path) in known_models.SIZES else None
 
 
 def _check_trainable(path: str, config: dict[str, Any]) -> None:

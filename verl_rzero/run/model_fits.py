@@ -1,6 +1,7 @@
 """Whether the run's model fits the method and this machine: looked at before anything starts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -16,7 +17,8 @@ from verl_rzero.english_sums import shape as english_sums
 from verl_rzero.methods import plan
 from verl_rzero.rules import code_tasks
 from verl_rzero.rules.prompts import RolePrompt, not_asked_for, role_prompts
-from verl_rzero.settings import Settings, machine
+from verl_rzero.run import smaller
+from verl_rzero.settings import Hardware, Settings, machine
 from verl_rzero.tiny_world import shape as tiny_world
 
 SHAPES = {"tiny_world": tiny_world.SHAPE, "code_world": code_world.SHAPE, "smollm2": english_sums.SHAPE}
@@ -42,7 +44,7 @@ def check(settings: Settings, configs: Mapping[str, DictConfig]) -> list[str]:
     if settings.model.build is not None:
         check_length(settings, POSITIONS[settings.model.build])
     model = shape(settings) if settings.model.path is None else given(settings)
-    gpu = machine.gpu_memory_bytes() if settings.hardware.device == "cuda" else None
+    gpu = gpu_memory(settings.hardware) if settings.hardware.device == "cuda" else None
     if model is None or (settings.hardware.device == "cuda" and gpu is None):
         return []
     elsewhere = environment.joins_a_cluster() or settings.hardware.nodes > 1
@@ -53,7 +55,8 @@ def check(settings: Settings, configs: Mapping[str, DictConfig]) -> list[str]:
         for what, there, parts in needs(role, config, model, gpu):
             most = in_gib(sum(part.size for part in parts))
             if not elsewhere:
-                check_fits(what, there, parts, settings.model.name)
+                instead = partial(smaller.instead, settings, model, gpu, [*configs]) if gpu is not None else less
+                check_fits(what, there, parts, settings.model.name, instead)
             lines.append(f"{what}: up to {most}." if elsewhere else f"{what}: up to {most} of {in_gib(there)}.")
             lines += ["  " + in_words(part.name, part.count, part.certain | part.estimated) for part in parts]
     return lines
@@ -86,11 +89,11 @@ def given(settings: Settings) -> Shape | None:
     for warning in found.warnings:
         say(f"warning: {warning}")
     if found.config is None:
-        say(f"{path} is not on this machine yet: its files, chat template and size could not be looked at.")
+        say(f"{path} is not on this machine yet: its files and chat template could not be looked at.")
         for prompt in prompts:
             for warning in not_asked_for(prompt, "\n".join(turn["content"] for turn in prompt.messages)):
                 say(f"warning: {warning}")
-        return None
+        return model_check.shape(path)
     return memory.shape(found.config, found.tensors)
 
 
@@ -115,13 +118,25 @@ def needs(role: str, config: DictConfig, model: Shape, gpu: int | None) -> Itera
         yield f"Memory for the {role}'s job", machine.memory_bytes(), memory.on_a_cpu(config, model)
 
 
-def check_fits(what: str, there: int, parts: Sequence[Process], name: str) -> None:
-    """Say where the estimate is more than there is. Raises UserError where the certain part of it is."""
+def gpu_memory(hardware: Hardware) -> int | None:
+    """Bytes of a GPU's memory, as the setting says or nvidia-smi; None where neither does."""
+    return machine.gpu_memory_bytes() if hardware.gpu_gib is None else round(hardware.gpu_gib * GIB)
+
+
+def less() -> str:
+    """What to do about a machine that is too small."""
+    return "Take a smaller model, or more memory: docs/models.md."
+
+
+def check_fits(what: str, there: int, parts: Sequence[Process], name: str, instead: Callable[[], str] = less) -> None:
+    """Say where the estimate is more than there is. Raises UserError where the certain part of it is, with what to take
+    instead.
+    """
     least, most = sum(part.at_least for part in parts), sum(part.size for part in parts)
     if least > there:
         takes = "; ".join(in_words(part.name, part.count, part.certain) for part in parts if part.certain)
         why = f"{what}: {in_gib(there)} is there, and {in_gib(least)} the least that it takes ({takes})"
-        raise refusal("model", name, why, "Take a smaller model, or more memory: docs/models.md.")
+        raise refusal("model", name, why, instead())
     if most > there:
         say(f"warning: {what}: {in_gib(there)} is there, and it may take {in_gib(most)}. {LESS}")
 

@@ -27,7 +27,7 @@ ADDED_SINCE: dict[str, Any] = {
     "lora": {"rank": 0, "alpha": 32},
     "ttrl": {"votes": 64, "vote_by": "equality"},
     "monitors": {"learnability": None},
-    "hardware": {"cpu_dtype": "float32"},
+    "hardware": {"cpu_dtype": "float32", "gpu_gib": None},
 }
 """Keys that files of earlier versions don't have, with what those versions did."""
 

@@ -24,6 +24,10 @@ def visible_gpus() -> int:
 GROUPS = {8: "8gpu", 4: "4gpu", 2: "2gpu", 1: "1gpu", 0: "cpu"}
 """GPUs of a machine -> the hardware group that uses them."""
 
+SMALL_GPUS = "24gb"
+LARGE_GPU = 36 * 2**30
+"""Bytes of memory below which a GPU is one for the group of small ones; the others are made for 80 GB."""
+
 
 def chosen(overrides: list[str]) -> str | None:
     """The hardware group that is named; None where the machine is to decide."""
@@ -31,15 +35,20 @@ def chosen(overrides: list[str]) -> str | None:
     return None if word == "auto" else word
 
 
-def with_hardware(overrides: list[str], gpus: int, nodes: int = 1) -> tuple[list[str], str]:
+def with_hardware(overrides: list[str], gpus: int, nodes: int = 1, memory: int | None = None) -> tuple[list[str], str]:
     """The overrides with a hardware group for `gpus` GPUs on each of `nodes` machines, where they name none or `auto`,
-    and a sentence about it.
+    and a sentence about it. `memory` of a GPU is in bytes, None where it isn't known.
     """
     if word := chosen(overrides):
         return overrides, f"hardware={word}, as you said."
-    group = next(name for least, name in GROUPS.items() if gpus >= least)
+    number, group = next((least, name) for least, name in GROUPS.items() if gpus >= least)
     rest = [override for override in overrides if override != "hardware=auto"]
     have = "no NVIDIA GPU" if gpus == 0 else f"{gpus} NVIDIA GPU{'s' if gpus > 1 else ''}"
+    if number and memory is not None and memory < LARGE_GPU:
+        words = [f"hardware={SMALL_GPUS}", *([f"hardware.gpus_per_node={number}"] if number > 1 else [])]
+        words = [word for word in words if not any(said.startswith(word.partition("=")[0] + "=") for said in rest)]
+        size = f"{have} of {memory / 2**30:.0f} GiB"
+        return [*rest, *words], f"{' '.join(words)}: this machine has {size}. Write hardware= to choose."
     if nodes == 1:
         return [*rest, f"hardware={group}"], f"hardware={group}: this machine has {have}. Write hardware= to choose."
     said = any(override.startswith("hardware.nodes=") for override in rest)

@@ -233,6 +233,9 @@ class Hardware:
         )
     )
     tensor_parallel: int = field(metadata=doc("GPUs that share one inference engine", at_least=1))
+    gpu_gib: float | None = field(
+        metadata=doc("memory of a GPU, for what a dry run tells and refuses; null: what nvidia-smi tells", above=0)
+    )
     gpu_memory_utilization: float = field(
         metadata=doc("share of a GPU's memory for an inference engine", above=0, at_most=1)
     )
