@@ -48,6 +48,8 @@ def check(settings: Settings, configs: Mapping[str, DictConfig]) -> list[str]:
     if model is None or (settings.hardware.device == "cuda" and gpu is None):
         return []
     elsewhere = environment.joins_a_cluster() or settings.hardware.nodes > 1
+    jobs = [*configs.values()]
+    instead = less if gpu is None else partial(smaller.instead, settings.algorithm, model, gpu, jobs)
     lines = []
     for role, config in configs.items():
         if gpu is None:
@@ -55,7 +57,6 @@ def check(settings: Settings, configs: Mapping[str, DictConfig]) -> list[str]:
         for what, there, parts in needs(role, config, model, gpu):
             most = in_gib(sum(part.size for part in parts))
             if not elsewhere:
-                instead = partial(smaller.instead, settings, model, gpu, [*configs]) if gpu is not None else less
                 check_fits(what, there, parts, settings.model.name, instead)
             lines.append(f"{what}: up to {most}." if elsewhere else f"{what}: up to {most} of {in_gib(there)}.")
             lines += ["  " + in_words(part.name, part.count, part.certain | part.estimated) for part in parts]
