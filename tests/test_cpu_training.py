@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from tensordict import TensorDict
 from transformers import LlamaConfig, LlamaForCausalLM
 from verl.utils import tensordict_utils
@@ -93,6 +94,18 @@ def test_log_probabilities_of_responses_are_verls_and_others_are_not_computed(mo
         torch.testing.assert_close(responses_of(ours[name]), responses_of(verls[name]))
         assert ours[name].values()[0] == 0.0
         assert verls[name].values()[0] != 0.0
+
+
+def test_of_a_model_with_an_adapter_few_logits_are_computed_too(model, batch):
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
+    with torch.no_grad():
+        ours, few = outputs(training.CPUEngine, adapted, batch)
+        verls, _ = outputs(FSDPEngineWithLMHead, adapted, batch)
+        with adapted.disable_adapter():
+            off, _ = outputs(FSDPEngineWithLMHead, adapted, batch)
+    assert few.shape[1] == 6
+    torch.testing.assert_close(responses_of(ours["log_probs"]), responses_of(verls["log_probs"]))
+    assert not torch.allclose(off["log_probs"].values(), verls["log_probs"].values())
 
 
 def test_gradients_are_verls(model, batch):

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from safetensors.numpy import load_file
 
 from verl_rzero import settings
 from verl_rzero.data import records, run_dir
@@ -67,6 +68,27 @@ TTRL = [
     "solver.minibatch_size=8",
     "~evaluation.benchmarks.tiny",  # none: nothing is evaluated
     "~evaluation.benchmarks.unlabelled",
+]
+AS_ON_GPUS = [
+    "rounds=1",
+    "model.build=null",
+    "model.truth=null",
+    "attempts=1",
+    "challenger.steps=1",
+    "challenger.batch_size=4",
+    "challenger.minibatch_size=4",
+    "solver.steps=1",
+    "solver.batch_size=4",
+    "solver.minibatch_size=4",
+    "candidates=16",
+    "votes=4",
+    "band=[0.0,1.0]",
+    "too_few=repeat",
+    "~evaluation.benchmarks.tiny",
+    # what a recipe for a CPU has otherwise
+    "hardware.solver_gpus=0",
+    "hardware.verl.algorithm.rollout_correction.bypass_mode=false",
+    "hardware.verl.transfer_queue.backend.SimpleStorage.num_data_storage_units=8",
 ]
 LIMIT_S = 900
 
@@ -180,6 +202,12 @@ def test_table_is_printed(run):
 
 
 def test_each_question_was_rewarded_for_uncertainty_less_its_repetition(run):
+    repeated = check_rewards_of_questions(run)
+    assert repeated, "no question resembled another: these rows can't tell a penalty by row from one for all"
+
+
+def check_rewards_of_questions(run: Path) -> list[float]:
+    """Hold the Challenger's rewards against its texts; the shares of questions that another one resembles."""
     job = settings.read(run / "settings.yaml").challenger
     repeated = []
     for step in run_dir.result(run / "round_1/challenger")["steps"]:
@@ -211,7 +239,7 @@ def test_each_question_was_rewarded_for_uncertainty_less_its_repetition(run):
         for part in ("rollout", "penalty", "update"):
             assert step[f"seconds_{part}"] >= 0
         repeated += [share for share in shares if share > 1.5 / len(rows)]
-    assert repeated, "no question resembled another: these rows can't tell a penalty by row from one for all"
+    return repeated
 
 
 def test_each_answer_was_rewarded_for_its_equality_with_its_questions_label(run):
@@ -375,3 +403,68 @@ def test_ttrl_leaves_a_trained_model_and_nothing_running(run, ttrl):
     (first,) = json.loads((ttrl / "report.json").read_text())["rounds"]
     assert [step["step"] for step in first["solver"]["steps"]] == [1, 2]
     assert processes_of(ttrl) == []
+
+
+def done_on_the_first_base(run: Path, name: str, words: list[str], ray_directory: str) -> Path:
+    """A finished run of its own on the base model of the first run."""
+    made, output = run.parent / name, run.parent / f"{name}_output"
+    words = [*words, f"model.path={run / 'base/model/model'}", *dumped(run.parent / f"{name}_rollouts")]
+    assert orchestrator(made, words, output, ray_directory).wait(LIMIT_S) == 0, output.read_text()[-3000:]
+    return made
+
+
+@pytest.fixture(scope="module")
+def as_on_gpus(run: Path, ray_directory: str) -> Path:
+    """A round with what only recipes for GPUs have: the Solver votes after the rollout, by turns with it; the old
+    log-probabilities are computed; the store has eight parts.
+    """
+    return done_on_the_first_base(run, "as_on_gpus", AS_ON_GPUS, ray_directory)
+
+
+def test_by_turns_rewards_are_those_of_votes_beside_the_rollout(as_on_gpus):
+    check_rewards_of_questions(as_on_gpus)
+    (step,) = run_dir.result(as_on_gpus / "round_1/challenger")["steps"]
+    assert step["seconds_vote"] > 0  # after the rollout, and so a part of the step by itself
+    assert step["uncertainty_mean"] > 0
+
+
+@pytest.mark.parametrize("role", ["challenger", "solver"])
+def test_old_log_probabilities_are_computed(run, as_on_gpus, role):
+    (step,) = run_dir.result(as_on_gpus / f"round_1/{role}")["steps"]
+    assert step["entropy"] > 0  # verl takes it in that pass
+    assert all("entropy" not in step for step in run_dir.result(run / f"round_1/{role}")["steps"])
+    assert step["kl"] == pytest.approx(0, abs=1e-5)  # one update: the model was its own reference
+    assert step["advantage_max"] == pytest.approx(max(advantages(rows_of(as_on_gpus, role, 1))), abs=1e-4)
+    assert processes_of(as_on_gpus) == []
+
+
+@pytest.fixture(scope="module")
+def adapted(run: Path, ray_directory: str) -> Path:
+    """TTRL with an adapter; its rate is so high that two steps change what the model says."""
+    given = [f"data={run / 'base/model/benchmark_tiny.parquet'}", "lora.rank=8", "solver.lr=0.003"]
+    old = "hardware.verl.algorithm.rollout_correction.bypass_mode=false"
+    return done_on_the_first_base(run, "adapted", [*TTRL, *given, old, "ttrl.votes=4"], ray_directory)
+
+
+def test_an_adapter_leaves_a_whole_model_that_differs_by_matrices_of_its_rank(run, adapted):
+    before, after = (
+        load_file(model / "model.safetensors") for model in (run / "base/model/model", adapted / "round_1/solver/model")
+    )
+    assert before.keys() == after.keys()
+    for name, weights in before.items():
+        rank = np.linalg.matrix_rank(after[name] - weights, tol=1e-5) if weights.ndim == 2 else 0
+        if "_proj" in name:
+            assert 1 <= rank <= 8, name
+        else:
+            assert np.array_equal(after[name], weights), name
+
+
+def test_an_adapters_reference_is_the_model_without_it_and_its_engine_has_it(adapted):
+    first, second = run_dir.result(adapted / "round_1/solver")["steps"]
+    assert first["kl"] == pytest.approx(0, abs=1e-6)
+    assert second["kl"] > 1e-3
+    # The engine has sampled with the trained weights, rounded to bfloat16: its probabilities are the trainer's.
+    lines = (adapted / "round_1/solver/verl_metrics.jsonl").read_text().splitlines()
+    apart = [json.loads(line)["data"]["training/rollout_probs_diff_mean"] for line in lines]
+    assert max(apart) < 0.02
+    assert processes_of(adapted) == []

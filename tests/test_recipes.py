@@ -3,6 +3,7 @@
 import copy
 import functools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from verl_rzero import settings
+from verl_rzero.base.errors import UserError
 from verl_rzero.engine import jobs, verl_tree
 from verl_rzero.settings import Settings, compose
 
@@ -309,9 +311,30 @@ def test_ray_counts_as_many_cores_as_verl_reserves(hardware, monkeypatch):
     assert config.ray_kwargs.ray_init.num_cpus == 3 * gpus + 1 + queue + 1 == {"1gpu": 13, "8gpu": 34}[hardware]
 
 
+@pytest.mark.parametrize("role", ["challenger", "solver"])
+@pytest.mark.parametrize(
+    ("word", "instead"),
+    [
+        ("actor_rollout_ref.rollout.name=sglang", "vllm"),
+        ("reward.reward_model.rollout.name=sglang", "vllm"),
+        ("actor_rollout_ref.actor.strategy=megatron", "fsdp2"),
+        ("actor_rollout_ref.ref.strategy=megatron", "fsdp2"),
+        ("model_engine=megatron", "dp"),
+    ],
+)
+def test_engines_of_verls_that_ours_do_not_work_with_are_refused_before_any_gpu_is_taken(word, instead, role):
+    asked = settings.load(["model=small", "hardware=8gpu", f"hardware.verl.{word}"])
+    with pytest.raises(UserError, match=f"^{re.escape(word)}: .* Write {word.partition('=')[0]}={instead}, or nothing"):
+        jobs.verl_config(asked, role, model="m", train_file="f", stage_dir="s", solver="m")
+
+
 def test_verl_accepts_every_job(tmp_path):
     for each in EVERY:
         OmegaConf.save(job(*each), tmp_path / f"{'-'.join(each)}.yaml")
+    adapted = settings.load(["model=qwen3_8b_base", "hardware=1gpu", "lora.rank=32"])
+    for role in ("challenger", "solver"):
+        config = jobs.verl_config(adapted, role, model="m", train_file="t.parquet", stage_dir="s", solver="s")
+        OmegaConf.save(config, tmp_path / f"adapter-{role}.yaml")
     # The checkout first, so that verl finds our plug-in where it isn't installed.
     path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
@@ -319,7 +342,7 @@ def test_verl_accepts_every_job(tmp_path):
         env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert [line for line in done.stdout.splitlines() if line.startswith("REFUSED")] == []
-    assert f"LOOKED AT {len(EVERY)}" in done.stdout, done.stderr[-2000:]
+    assert f"LOOKED AT {len(EVERY) + 2}" in done.stdout, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("model", ["ttrl_qwen2_5_math_1_5b", "ttrl_qwen2_5_math_7b", "ttrl_qwen3_4b_base"])

@@ -71,6 +71,7 @@ def verl_config(
     for name, part in (("hardware", settings.hardware.verl), (role, job.verl)):
         verl_tree.lay_over(config, f"{name}.verl", part)
     check_adapter(config, settings)
+    check_engines(config)
     return config
 
 
@@ -200,6 +201,22 @@ def check_adapter(config: DictConfig, settings: Settings) -> None:
         if (value := OmegaConf.select(model, name)) != ours:
             instead = "Write lora.rank and lora.alpha instead, which are for both jobs."
             raise refusal(f"actor_rollout_ref.model.{name}", value, "adapters have a setting of ours", instead)
+
+
+def check_engines(config: DictConfig) -> None:
+    """Raises UserError for engines of verl's that ours can't be put around: they would fail on the GPUs."""
+    sampled = "batches are sampled by a subclass of verl's vLLM server, and verl's other servers lack its method"
+    trained = "the reference, the model that a stage leaves and the estimates of memory are made for verl's FSDP"
+    engines = {
+        "model_engine": (("dp",), trained),
+        "actor_rollout_ref.actor.strategy": (("fsdp2", "fsdp"), trained),
+        "actor_rollout_ref.ref.strategy": (("fsdp2", "fsdp"), trained),
+        "actor_rollout_ref.rollout.name": (("vllm",), sampled),
+        "reward.reward_model.rollout.name": (("vllm", None), sampled),  # None: nothing is served
+    }
+    for key, (known, why) in engines.items():
+        if (value := OmegaConf.select(config, key)) not in known:
+            raise refusal(key, value, why, f"Write {key}={known[0]}, or nothing: docs/gpu.md.")
 
 
 def saved(settings: Settings) -> list[str]:
