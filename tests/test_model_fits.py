@@ -162,6 +162,25 @@ def test_of_a_model_that_does_not_fit_a_gpu_is_said_what_does(capsys):
         assert "Memory of a GPU" not in capsys.readouterr().out  # no warning either
 
 
+ON_GPUS = re.findall(
+    r"^\| (\d+) x (\d+) GB \| `(.*)` \| ([\d.]+) GiB ", (Path(__file__).parents[1] / "docs/gpu.md").read_text(), re.M
+)
+
+
+@pytest.mark.parametrize(("gpus", "gib", "words", "fullest"), ON_GPUS)
+def test_what_docs_say_of_the_memory_of_a_gpu_is_so(gpus, gib, words, fullest, capsys):
+    asked = settings.load([*words.split(), f"hardware.gpu_gib={gib}"])
+    assert asked.hardware.gpus_per_node == int(gpus)
+    lines = [line for line in check(asked, "challenger", "solver") if line.startswith("Memory of a GPU")]
+    found = [float(re.findall(r"up to ([\d.]+) GiB of", line)[0]) for line in lines]
+    assert max(found) == pytest.approx(float(fullest), abs=0.11)
+    assert "Memory of a GPU" not in capsys.readouterr().out  # no warning
+
+
+def test_docs_say_it_of_small_and_large_gpus():
+    assert {gib for _, gib, _, _ in ON_GPUS} == {"24", "80"}
+
+
 def test_on_a_large_gpu_an_adapter_is_what_fits_and_it_is_not_recommended_to_who_has_it():
     said = refused("model=qwen3_4b_base", "hardware=1gpu", "hardware.gpu_gib=80")
     assert "What fits is lora.rank=32: up to 55.7 GiB. The nearest model that fits is model=octothinker_3b." in said
