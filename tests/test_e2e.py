@@ -425,6 +425,7 @@ def test_by_turns_rewards_are_those_of_votes_beside_the_rollout(as_on_gpus):
     check_rewards_of_questions(as_on_gpus)
     (step,) = run_dir.result(as_on_gpus / "round_1/challenger")["steps"]
     assert step["seconds_vote"] > 0  # after the rollout, and so a part of the step by itself
+    assert step["seconds_penalty"] > 1e-4
     assert step["uncertainty_mean"] > 0
 
 
@@ -463,8 +464,8 @@ def test_an_adapters_reference_is_the_model_without_it_and_its_engine_has_it(ada
     first, second = run_dir.result(adapted / "round_1/solver")["steps"]
     assert first["kl"] == pytest.approx(0, abs=1e-6)
     assert second["kl"] > 1e-3
-    # The engine has sampled with the trained weights, rounded to bfloat16: its probabilities are the trainer's.
+    # The engine has sampled with the adapter: it is much nearer to the trainer's model than that is to the reference.
     lines = (adapted / "round_1/solver/verl_metrics.jsonl").read_text().splitlines()
-    apart = [json.loads(line)["data"]["training/rollout_probs_diff_mean"] for line in lines]
-    assert max(apart) < 0.02
+    apart = [json.loads(line)["data"]["rollout_corr/k3_kl"] for line in lines]
+    assert max(apart) < second["kl"] / 100
     assert processes_of(adapted) == []

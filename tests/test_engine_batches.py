@@ -283,8 +283,9 @@ else:
         assert sampling == {"temperature": 0.7, "top_p": 0.9, "top_k": 5, "max_tokens": 33, "logprobs": 0}
 
     def test_where_the_reward_comes_later_none_is_stored_but_what_it_will_read(store):
-        filled(manager([Server(replies())], None, 2), prompts("a", "bcd", "ef"))
+        filled(made := manager([Server(replies())], None, 2), prompts("a", "bcd", "ef"))
         assert list(store.rows) == KEYS
+        assert "penalty" not in made.seconds  # it is the trainer's to measure
         assert all("rm_scores" not in row for row in store.rows.values())
         row = store.rows["u1_0_0"]
         assert (row["index"], row["data_source"]) == (11, "tiny")

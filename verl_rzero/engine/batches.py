@@ -116,7 +116,8 @@ class BatchRollouts:
         rewards = self._rewards(rows, trajectories, step)
         judged = time.perf_counter()
         self._store(rows, trajectories, rewards, step)
-        self.seconds["penalty"] = judged - sampled
+        if rewards is not None:
+            self.seconds["penalty"] = judged - sampled
         self.seconds["store"] = time.perf_counter() - judged
 
     def _rewards(
