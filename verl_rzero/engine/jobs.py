@@ -12,9 +12,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from verl_rzero.base.errors import refusal
 from verl_rzero.data import run_dir
-from verl_rzero.engine import model_check, on_cpu, verl_tree
+from verl_rzero.engine import job_checks, model_check, on_cpu, verl_tree
 from verl_rzero.engine.lengths import lengths, longest
 from verl_rzero.engine.memory import Shape
 from verl_rzero.settings import Challenger, Hardware, Lora, Settings, Solver
@@ -70,8 +69,8 @@ def verl_config(
     OmegaConf.set_struct(config, True)
     for name, part in (("hardware", settings.hardware.verl), (role, job.verl)):
         verl_tree.lay_over(config, f"{name}.verl", part)
-    check_adapter(config, settings)
-    check_engines(config)
+    job_checks.check_adapter(config, settings)
+    job_checks.check_engines(config)
     return config
 
 
@@ -191,32 +190,6 @@ def adapter(lora: Lora) -> dict[str, Any]:
     that it sends to the engines, which so are those of any other training.
     """
     return {"lora_rank": lora.rank, "lora_alpha": lora.alpha, "lora": {"merge": True}} if lora.rank else {}
-
-
-def check_adapter(config: DictConfig, settings: Settings) -> None:
-    """Raises UserError where an adapter is asked for in verl's own words, which we would take for a whole model."""
-    model, lora = config.actor_rollout_ref.model, settings.lora
-    asked = {"lora_rank": lora.rank, "lora_adapter_path": None, "lora.rank": 0, "lora.merge": bool(lora.rank)}
-    for name, ours in asked.items():
-        if (value := OmegaConf.select(model, name)) != ours:
-            instead = "Write lora.rank and lora.alpha instead, which are for both jobs."
-            raise refusal(f"actor_rollout_ref.model.{name}", value, "adapters have a setting of ours", instead)
-
-
-def check_engines(config: DictConfig) -> None:
-    """Raises UserError for engines of verl's that ours can't be put around: they would fail on the GPUs."""
-    sampled = "batches are sampled by a subclass of verl's vLLM server, and verl's other servers lack its method"
-    trained = "the reference, the model that a stage leaves and the estimates of memory are made for verl's FSDP"
-    engines = {
-        "model_engine": (("dp",), trained),
-        "actor_rollout_ref.actor.strategy": (("fsdp2", "fsdp"), trained),
-        "actor_rollout_ref.ref.strategy": (("fsdp2", "fsdp"), trained),
-        "actor_rollout_ref.rollout.name": (("vllm",), sampled),
-        "reward.reward_model.rollout.name": (("vllm", None), sampled),  # None: nothing is served
-    }
-    for key, (known, why) in engines.items():
-        if (value := OmegaConf.select(config, key)) not in known:
-            raise refusal(key, value, why, f"Write {key}={known[0]}, or nothing: docs/gpu.md.")
 
 
 def saved(settings: Settings) -> list[str]:
