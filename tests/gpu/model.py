@@ -55,8 +55,10 @@ def words(count: int) -> list[str]:
 
 
 def form(number: int, count: int) -> str:
-    asked = (EVERY * (1 + (number + k) % (count // EVERY - 1)) + 1 for k in range(QUESTION_WORDS))
-    return f"<question>{','.join(f'w{i}' for i in asked)}</question>\\boxed{{{number // EVERY % ANSWERS}}}"
+    """The word of this number as a question of plain words, another for each form, with a boxed answer."""
+    place, forms = number // EVERY, count // EVERY
+    asked = ",".join(f"w{EVERY * (1 + (place + k) % (forms - 1)) + 1}" for k in range(QUESTION_WORDS))
+    return f"<question>{asked}</question>\\boxed{{{place % ANSWERS}}}"
 
 
 def tokens(text: str, finished: bool = True) -> int:
