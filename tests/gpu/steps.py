@@ -40,6 +40,12 @@ MODELS = {"cuda": "qwen3_06b", "cpu": "small"}
 MARGIN = 1.1
 """Of the estimates of memory."""
 
+SAMPLING, TRAINING = ("gen", "reward"), ("old_log_prob", "ref", "adv", "update_actor")
+"""verl's parts of a step."""
+
+EDGE_S = 0.3
+"""So much later than a step ended may it be written down."""
+
 GOAL = 0.95
 """Of the speed of vLLM alone, for questions and votes."""
 
@@ -236,28 +242,36 @@ def phases(place: Place, name: str) -> dict[tuple[str, str], Times]:
         stage = place.of(name).run / "round_1" / role
         if place.platform == "cpu":
             if run_dir.is_done(stage):
-                done = run_dir.manifest(stage)
-                ends = datetime.fromisoformat(done.finished).timestamp()
-                times[role, "the whole job"] = [(ends - done.seconds, ends)]
-        elif (stage / run_dir.METRICS).is_file():
-            for line in (stage / run_dir.METRICS).read_text(encoding="utf-8").splitlines():
-                step = json.loads(line)
-                begins = step["time"] - step["seconds"]
-                trains = begins + step["seconds_rollout"] + step.get("seconds_vote", 0.0)
-                parts = ("old_log_prob", "reference", "advantage", "update")
-                ends = trains + sum(step.get(f"seconds_{part}", 0.0) for part in parts)
-                times.setdefault((role, "sampling"), []).append((begins, trains))
-                times.setdefault((role, "training"), []).append((trains, ends))
+                times[role, "the whole job"] = [whole(stage)]
+            continue
+        for ends, step in ended_steps(stage):
+            begins = ends - step["timing_s/step"]
+            trains = begins + sum(step.get(f"timing_s/{part}", 0.0) for part in SAMPLING)
+            trained = trains + sum(step.get(f"timing_s/{part}", 0.0) for part in TRAINING) - EDGE_S
+            times.setdefault((role, "sampling"), []).append((begins, trains))
+            times.setdefault((role, "training"), []).append((trains, trained))
     return times
+
+
+def whole(stage: Path) -> tuple[float, float]:
+    """From when to when a stage took that is done."""
+    done = run_dir.manifest(stage)
+    ends = datetime.fromisoformat(done.finished).timestamp()
+    return ends - done.seconds, ends
+
+
+def ended_steps(stage: Path) -> list[tuple[float, dict[str, float]]]:
+    """When each step of a job ended, and what verl tells of it."""
+    steps, ours = steps_of(stage / jobs.VERL_METRICS), stage / run_dir.METRICS
+    lines = ours.read_text(encoding="utf-8").splitlines()[: len(steps)] if ours.is_file() else []
+    return [(json.loads(line)["time"], step) for line, step in zip(lines, steps, strict=True)]
 
 
 def of_two_models(place: Place) -> Found:
     """Whether Challenger and frozen Solver have worked by turns on one device, and the most memory that took."""
     stage = place.of("shape").run / "round_1/challenger"
-    done = run_dir.manifest(stage)
-    ends = datetime.fromisoformat(done.finished).timestamp()
-    seen = device.samples(samples_of(place, "shape"))
-    peak = max(size for at, size in seen if ends - done.seconds <= at <= ends)
+    (begins, ends), seen = whole(stage), device.samples(samples_of(place, "shape"))
+    peak = max(size for at, size in seen if begins <= at <= ends)
     steps = [json.loads(line) for line in (stage / run_dir.METRICS).read_text(encoding="utf-8").splitlines()]
     votes = [step["seconds_vote"] for step in steps]
     numbers = {"peak": peak, "seconds_vote": votes, "answered": [step["well_formed_share"] for step in steps]}

@@ -23,6 +23,7 @@ def write(asked: Settings, directory: Path, here: Path) -> None:
         config.reward.custom_reward_function.path = str(Path(__file__))
         config.trainer.save_freq = -1
         config.trainer.logger = ["file"]
+        config.ray_kwargs.ray_init.address = "local"  # never a cluster that Ray finds by itself
         if asked.hardware.device == "cpu":
             config.actor_rollout_ref.model.external_lib = "gpu.stock_on_cpu"
     OmegaConf.save(config, here / f"{NAME}.yaml")
