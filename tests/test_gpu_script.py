@@ -12,9 +12,10 @@ import psutil
 import pytest
 import torch
 from gpu import __main__ as script
-from gpu import model, steps, stock
+from gpu import model, peaks, runs, steps, stock
 from gpu.found import Found
-from gpu.steps import Place, Step
+from gpu.runs import Place
+from gpu.steps import Step
 from omegaconf import OmegaConf
 from test_environment import STACK
 
@@ -207,7 +208,7 @@ def test_verls_own_trainer_gets_the_solvers_settings_and_nothing_of_ours(small, 
     (tmp_path / "shape").mkdir()
     (tmp_path / "shape/model").symlink_to(small)
     for platform in ("cuda", "cpu"):
-        asked = steps.asked(Place(platform, tmp_path, "shape"), "shape")
+        asked = runs.asked(Place(platform, tmp_path, "shape"), "shape")
         stock.write(asked, small, tmp_path)
         config = OmegaConf.load(tmp_path / "stock.yaml")
         assert "verl_rzero" not in config
@@ -250,8 +251,8 @@ def test_peaks_are_taken_from_their_moments_and_held_against_the_estimates(tmp_p
     used = [[99, 900], [104, 40], [108, 50], [112, 30], [116, 20], [119, 800]]
     (tmp_path / "shape/memory.jsonl").write_text("".join(json.dumps(each) + "\n" for each in used))
     estimates = {("challenger", "sampling"): 100, ("challenger", "training"): 25, ("solver", "training"): 1}
-    monkeypatch.setattr(steps, "estimated", lambda place, name: iter(estimates.items()))
-    found = steps.of_memory(Place("cuda", tmp_path, "memory"))
+    monkeypatch.setattr(peaks, "estimated", lambda place, name: iter(estimates.items()))
+    found = peaks.of_memory(Place("cuda", tmp_path, "memory"))
     assert found.numbers == {
         "shape/challenger/sampling": {"estimate": 100, "peak": 50, "ratio": 0.5},
         "shape/challenger/training": {"estimate": 25, "peak": 30, "ratio": 1.2},
@@ -262,18 +263,18 @@ def test_peaks_are_taken_from_their_moments_and_held_against_the_estimates(tmp_p
 def test_the_estimates_are_those_of_a_dry_run_on_a_card_and_on_a_cpu(small, tmp_path, monkeypatch):
     (tmp_path / "shape").mkdir()
     (tmp_path / "shape/model").symlink_to(small)
-    monkeypatch.setattr(steps.machine, "gpu_memory_bytes", lambda: 80 * 2**30)
-    on_a_card = dict(steps.estimated(Place("cuda", tmp_path, "memory"), "shape"))
+    monkeypatch.setattr(peaks.machine, "gpu_memory_bytes", lambda: 80 * 2**30)
+    on_a_card = dict(peaks.estimated(Place("cuda", tmp_path, "memory"), "shape"))
     assert {*on_a_card} == {(role, moment) for role in ("challenger", "solver") for moment in ("sampling", "training")}
     # gpu_memory_utilization 0.5 of the card, and beside it 0.25M weights and twice as many averages of 4 bytes
     assert 40 * 2**30 < on_a_card["solver", "sampling"] < 40.1 * 2**30
-    assert {*dict(steps.estimated(Place("cpu", tmp_path, "memory"), "shape"))} == {
+    assert {*dict(peaks.estimated(Place("cpu", tmp_path, "memory"), "shape"))} == {
         (role, "the whole job") for role in ("challenger", "solver")
     }
 
 
 def test_seconds_of_stages_come_from_the_runs_report(tmp_path):
-    assert steps.stage_seconds(tmp_path) == {}
+    assert runs.stage_seconds(tmp_path) == {}
     rounds = [{"round": 1, "seconds": {"challenger": 3.0}}]
     write_json(tmp_path / "report.json", {"base": {"seconds": {"model": 2.0}}, "rounds": rounds})
-    assert steps.stage_seconds(tmp_path) == {"base/model": 2.0, "round_1/challenger": 3.0}
+    assert runs.stage_seconds(tmp_path) == {"base/model": 2.0, "round_1/challenger": 3.0}

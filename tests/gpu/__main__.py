@@ -16,7 +16,8 @@ from typing import Any
 
 from gpu import device, processes
 from gpu.found import Found
-from gpu.steps import STEPS, Place, Step, asked, samples_of
+from gpu.runs import Place, asked, samples_of
+from gpu.steps import STEPS, Step
 from verl_rzero.base.errors import UserError
 from verl_rzero.base.files import write_json
 from verl_rzero.data import run_dir
