@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 from gpu import __main__ as script
-from gpu import model, peaks, runs, steps, stock
+from gpu import model, peaks, raw, runs, steps, stock
 from gpu.found import Found
 from gpu.runs import Place
 from gpu.steps import Step
@@ -20,6 +20,8 @@ from omegaconf import OmegaConf
 from test_environment import STACK
 
 from verl_rzero.base.files import write_json
+from verl_rzero.data import records
+from verl_rzero.data.records import Question, VotedQuestion
 from verl_rzero.rules.answers import last_boxed, question_block
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -201,7 +203,23 @@ def test_its_words_hold_questions_and_answers_and_its_texts_can_be_counted(small
     assert last_boxed(text) == "2"  # 12 / 6 = 2 of 0, 1, 2
     assert model.tokens(text) == 6
     assert tokenizer.encode("w5 w19,w25") == [5, 19, 25]
+    assert [len(tokenizer.encode(each)) for each in ("\n", "<|im_end|>")] == [1, 1]  # verl asks a Qwen for them
     assert len({question_block(word) for word in model.words(2048) if "<question>" in word}) == 340
+
+
+def test_vllm_alone_is_given_what_the_run_has_sampled(tmp_path):
+    texts = ["w5 w7", "w9"]  # with their ends 3 and 2 tokens
+    made = [Question(i, 1, text, "w19,w25", None, True, 70 + i, "m") for i, text in enumerate(texts)]
+    for name in ("questions", "votes"):
+        (tmp_path / f"round_1/{name}").mkdir(parents=True)
+    records.write(tmp_path / "round_1/questions/questions.parquet", made, Question)
+    voted = VotedQuestion(0, 1, "w19,w25", texts, [None, None], [-1, -1], None, 0.0, 0.0, 0, 40, "m", None)
+    records.write(tmp_path / "round_1/votes/votes.parquet", [voted], VotedQuestion)
+    asked, tokenizer = runs.asked(Place("cpu", tmp_path, ""), "tiny"), model.tokenizer(2048)
+    sampled = raw.replies_of(tmp_path, asked, tokenizer)
+    assert [each[1:] for each in sampled["questions"][1]] == [(3, 70), (2, 71)]
+    assert [each[1:] for each in sampled["votes"][1]] == [(3, 40), (2, 41)]  # the j-th of seed s has s + j
+    assert 25 in sampled["votes"][1][0][0]  # the question, of which tiny's prompt takes the first word
 
 
 def test_verls_own_trainer_gets_the_solvers_settings_and_nothing_of_ours(small, tmp_path):

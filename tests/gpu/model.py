@@ -36,7 +36,9 @@ SIZES = {"qwen3_06b": (QWEN3_06B, 200), "small": (SMALL, 24)}
 """By name: what config.json says, and tokens of a reply on average."""
 
 POSITIONS = 4096
-PAD, END, UNKNOWN, REPLY = SPECIAL = ("<pad>", "<end>", "<unk>", "<reply>")
+PAD, END, UNKNOWN, REPLY, NEWLINE = SPECIAL = ("<pad>", "<|im_end|>", "<unk>", "<reply>", "\n")
+"""verl's own rollouts ask a Qwen for the second and the last."""
+
 EVERY, QUESTION_WORDS, ANSWERS = 6, 8, 3
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['content'] }} {% endfor %}"
@@ -67,12 +69,13 @@ def tokens(text: str, finished: bool = True) -> int:
 
 
 def tokenizer(count: int) -> Any:
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words(count))}, unk_token=UNKNOWN))
     between = pre_tokenizers.Split(",", behavior="removed")
     backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), between])
+    backend.add_tokens([AddedToken(NEWLINE, normalized=False)])
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         pad_token=PAD,

@@ -1,7 +1,7 @@
 """Questions and votes of a run, sampled once more by vLLM's `LLM.generate` alone: `python -m gpu.raw RUN HERE`.
 
 The same prompts, each reply as long as it was in the run, and an engine with the run's settings; nothing is decoded.
-Ours took from when its engine was ready to its last reply.
+Ours took from when its engine was ready to its last reply; vLLM's has answered once before.
 """
 
 import sys
@@ -16,7 +16,7 @@ from gpu.model import tokens
 from verl_rzero import settings
 from verl_rzero.base import progress
 from verl_rzero.data import records
-from verl_rzero.data.outputs import model_of, votes_in
+from verl_rzero.data.outputs import model_of
 from verl_rzero.engine import asking, jobs
 from verl_rzero.engine.lengths import longest
 from verl_rzero.engine.on_cpu import WORKER
@@ -50,7 +50,7 @@ def replies_of(run: Path, asked: Settings, tokenizer: Any) -> dict[str, Replies]
     """What the run has sampled, stage by stage."""
     challenger = render(tokenizer, challenger_messages(asked.prompts))
     made = records.read(run / "round_1/questions/questions.parquet", records.Question)
-    votes = votes_in(run / "round_1/votes")
+    votes = records.read(run / "round_1/votes/votes.parquet", records.VotedQuestion)
     return {
         "questions": (asked.sampling.questions, [(challenger, tokens(item.raw), item.seed) for item in made]),
         "votes": (
@@ -86,8 +86,9 @@ def main(run: Path, here: Path) -> None:
     asked, model = settings.read(run / "settings.yaml"), model_of(run / "base/model")
     engine = engine_of(asked, Path(model), here)
     numbers: dict[str, Any] = {}
-    said = []
-    for stage, replies in replies_of(run, asked, engine.get_tokenizer()).items():
+    said, sampled = [], replies_of(run, asked, engine.get_tokenizer())
+    seconds_alone(engine, (asked.sampling.votes, sampled["votes"][1][:1]), seeded=False)
+    for stage, replies in sampled.items():
         position = progress.read(run / "round_1" / stage)
         assert position is not None
         count, ours = sum(length for _, length, _ in replies[1]), position.time - position.began

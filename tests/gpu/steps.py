@@ -61,7 +61,8 @@ def alone(place: Place) -> list[list[str]]:
     """verl's own trainer with the settings of our Solver's job."""
     stock.write(asked(place, "shape"), place.of("shape").here / "model", place.here)
     config = [f"--config-path={place.here}", f"--config-name={stock.NAME}", f"hydra.run.dir={place.here / 'hydra'}"]
-    return [["env", f"VERL_FILE_LOGGER_PATH={place.here / stock.METRICS}", *python("verl.trainer.main_ppo", *config)]]
+    variables = ["HYDRA_FULL_ERROR=1", f"VERL_FILE_LOGGER_PATH={place.here / stock.METRICS}"]
+    return [["env", *variables, *python("verl.trainer.main_ppo", *config)]]
 
 
 def of_verl(place: Place) -> Found:
