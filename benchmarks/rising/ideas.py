@@ -1,0 +1,306 @@
+"""What was tried so that the Solver keeps rising: each idea changes a step of the loop, and gives its reason.
+
+None reads the truth but the two bounds, which say what a perfect filter and perfect labels would be worth.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from fast_model import Weights, copied, log_probs
+from loop import Agreements, Loop
+
+from verl_rzero.data.records import Question, SolverRow, VotedQuestion
+from verl_rzero.rules.prompts import challenger_messages
+from verl_rzero.rules.voting import vote
+from verl_rzero.tiny_world import task
+
+
+class Paper(Loop):
+    pass
+
+
+class TruthFilter(Loop):
+    reason = "bound: wrong labels are dropped, by the truth"
+
+    def curated(self, votes: Sequence[VotedQuestion]) -> list[VotedQuestion]:
+        return [item for item in super().curated(votes) if item.label == item.truth]
+
+
+class TruthLabels(Loop):
+    reason = "bound: the paper's questions with true labels; those without a truth are dropped"
+
+    def curated(self, votes: Sequence[VotedQuestion]) -> list[VotedQuestion]:
+        kept = super().curated(votes)
+        return [dataclasses.replace(item, label=item.truth) for item in kept if item.truth is not None]
+
+
+class Trusted(Loop):
+    reason = "pay the Challenger, and keep, where majorities are mostly right: agreement about .75, not .5 (Prism)"
+    overrides = ("challenger.uncertainty=zpd", "challenger.uncertainty_peak=0.75", "band=[0.5,0.9]")
+
+
+class TrustedBand(Loop):
+    reason = "as the paper asks, but keep only clear majorities"
+    overrides = ("band=[0.5,0.9]",)
+
+
+class NearBase(Loop):
+    reason = "the Challenger leaves the questions that it knows how to ask: hold it near the base model"
+    overrides = ("challenger.reference=base", "challenger.kl=0.3")
+
+
+class SolverNearBase(Loop):
+    reason = "what is learned from wrong labels adds up over rounds: hold the Solver near the base model"
+    overrides = ("solver.reference=base",)
+
+
+class FreshChallenger(Loop):
+    reason = "a Challenger that starts from the base in each round cannot drift over rounds"
+
+    def train_challenger(self) -> None:
+        self.challenger = copied(self.base)
+        super().train_challenger()
+
+
+class Replay(Loop):
+    reason = "half of the rows from earlier rounds, whose labels were better (R-Quest, R-Diverse)"
+    overrides = ("curation.replay_share=0.5",)
+
+
+class PositiveOnly(Loop):
+    reason = "a wrong label also punishes the right answer; drop what punishes"
+
+    def advantages(self, batch: Sequence[SolverRow], rewards: Sequence[float]) -> torch.Tensor:
+        return super().advantages(batch, rewards).clamp(min=0.0)
+
+
+class Weighted(Loop):
+    reason = "a label weighs as much as its majority is clear: advantages times agreement"
+
+    def advantages(self, batch: Sequence[SolverRow], rewards: Sequence[float]) -> torch.Tensor:
+        share_B = torch.tensor([row.extra_info["agreement"] for row in batch])
+        return super().advantages(batch, rewards) * share_B
+
+
+class SoftVotes(Loop):
+    reason = "an answer is worth the share of the votes that gave it: where the vote is split, little is reversed"
+
+    def rows(self, kept: Sequence[VotedQuestion]) -> list[SolverRow]:
+        self.shares = {item.question: _shares(item) for item in [*self.kept, *kept]}
+        return super().rows(kept)
+
+    def reward(self, row: SolverRow, answer: str | None) -> float:
+        question = row.prompt[-1]["content"].removeprefix(task.SOLVE)
+        return self.shares[question].get(str(answer), 0.0)
+
+
+class Soup(Loop):
+    reason = "errors of different rounds differ: the Solver is the mean of the weights before and after"
+
+    def after(self, trained: Weights) -> Weights:
+        return mean_of([self.solver, trained])
+
+
+class HalfSteps(Loop):
+    reason = "less is learned from each round's labels"
+    overrides = ("solver.steps=8",)
+
+
+class Committee(Loop):
+    reason = "what a round has got wrong its predecessors may know: the votes are shared among the last three Solvers"
+    voters = 3
+
+    def votes(self, asked: Sequence[Question]) -> list[VotedQuestion]:
+        texts, solvers = [str(item.question) for item in asked], self.solvers[-self.voters :]
+        each, rest = divmod(self.settings.votes_of_dataset, len(solvers))
+        parts = [self.answered(solver, texts, each + (place < rest)) for place, solver in enumerate(reversed(solvers))]
+        return self.counted(asked, [sum(answers, []) for answers in zip(*parts, strict=True)])
+
+
+class Confirmed(Loop):
+    reason = "a label counts only if the base model's majority is the same: 5 votes each"
+
+    def other(self) -> Weights:
+        return self.base
+
+    def votes(self, asked: Sequence[Question]) -> list[VotedQuestion]:
+        texts, half = [str(item.question) for item in asked], self.settings.votes_of_dataset // 2
+        first = self.answered(self.solver, texts, half)
+        second = self.answered(self.other(), texts, half)
+        self.confirmed = {
+            text
+            for text, one, other in zip(texts, first, second, strict=True)
+            if (label := vote(one, self._same).label) is not None and label == vote(other, self._same).label
+        }
+        return self.counted(asked, [one + other for one, other in zip(first, second, strict=True)])
+
+    def curated(self, votes: Sequence[VotedQuestion]) -> list[VotedQuestion]:
+        return [item for item in super().curated(votes) if item.question in self.confirmed]
+
+
+class ConfirmedBefore(Confirmed):
+    reason = "a label counts only if the Solver before the last has the same majority: 5 votes each"
+
+    def other(self) -> Weights:
+        return self.solvers[max(0, len(self.solvers) - 2)]
+
+
+class Views(Loop):
+    reason = "the majority must survive another wording, here the terms the other way round (co-rewarding)"
+
+    def votes(self, asked: Sequence[Question]) -> list[VotedQuestion]:
+        texts, half = [str(item.question) for item in asked], self.settings.votes_of_dataset // 2
+        first = self.answered(self.solver, texts, half)
+        second = self.answered(self.solver, ["+".join(reversed(text.split("+"))) for text in texts], half)
+        self.same = {
+            text
+            for text, one, other in zip(texts, first, second, strict=True)
+            if (label := vote(one, self._same).label) is not None and label == vote(other, self._same).label
+        }
+        return self.counted(asked, [one + other for one, other in zip(first, second, strict=True)])
+
+    def curated(self, votes: Sequence[VotedQuestion]) -> list[VotedQuestion]:
+        return [item for item in super().curated(votes) if item.question in self.same]
+
+
+class Adaptive(Loop):
+    reason = "more answers where the lead is thin: 5, and 10 more where the first two are less than 3 apart"
+
+    def votes(self, asked: Sequence[Question]) -> list[VotedQuestion]:
+        texts = [str(item.question) for item in asked]
+        answers = self.answered(self.solver, texts, 5)
+        thin = [i for i, each in enumerate(answers) if _lead(each) < 3]
+        for i, more in zip(thin, self.answered(self.solver, [texts[i] for i in thin], 10), strict=True):
+            answers[i] = answers[i] + more
+        return self.counted(asked, answers)
+
+
+class VotedAgain(Loop):
+    reason = "questions of earlier rounds come back with the votes of all rounds added up: old votes outweigh new rot"
+
+    def run(self, rounds: int) -> None:
+        self.history: dict[str, list[str | None]] = {}
+        super().run(rounds)
+
+    def rows(self, kept: Sequence[VotedQuestion]) -> list[SolverRow]:
+        old = [item for item in self.kept if item.question in self.history][-len(kept) :]
+        answers = self.answered(self.solver, [item.question for item in old], 5)
+        for item, more in zip(old, answers, strict=True):
+            self.history[item.question] += more
+        again = [
+            dataclasses.replace(item, label=counted.label, agreement=counted.agreement)
+            for item in old
+            if (counted := vote(self.history[item.question], self._same)).label is not None
+            and 0.25 <= counted.agreement <= 0.9
+        ]
+        self.history |= {item.question: list(item.answers) for item in kept}
+        return super().rows([*kept, *again])
+
+
+class FromBase(Loop):
+    reason = "each round trains the base model anew on all labels so far, so that errors do not add up in the weights"
+    overrides = ("solver.steps=30",)
+
+    def trained(self, rows: Sequence[SolverRow]) -> Weights:
+        newest, self.solver = self.solver, self.base
+        trained = super().trained(rows)
+        self.solver = newest
+        return trained
+
+    def rows(self, kept: Sequence[VotedQuestion]) -> list[SolverRow]:
+        return super().rows([*self.kept, *kept])
+
+
+class Ladder(Loop):
+    reason = "difficulty rises only as fast as agreement allows: the Challenger is trained only while it is above .6"
+    least = 0.6
+
+    def run(self, rounds: int) -> None:
+        self.last = 1.0
+        super().run(rounds)
+
+    def train_challenger(self) -> None:
+        if self.last >= self.least:
+            super().train_challenger()
+
+    def votes(self, asked: Sequence[Question]) -> list[VotedQuestion]:
+        votes = super().votes(asked)
+        self.last = sum(item.agreement for item in votes) / len(votes)
+        return votes
+
+
+class Plausible(Loop):
+    reason = "questions that the base model would hardly write are where labels rot: drop those with an unlikely token"
+    least = 0.01
+
+    def curated(self, votes: Sequence[VotedQuestion]) -> list[VotedQuestion]:
+        kept = super().curated(votes)
+        likely = self.likely([item.question for item in kept])
+        return [item for item in kept if likely[item.question]]
+
+    def likely(self, texts: Sequence[str]) -> dict[str, bool]:
+        """Whether the base model gives each token of the question more than `least`."""
+        prompt = self.ids(challenger_messages(self.settings.prompts))
+        bodies = [list(self.tokenizer(f"<question>{text}</question>")["input_ids"]) for text in texts]
+        with torch.no_grad():
+            worst_B = log_probs(self.base, [prompt] * len(bodies), bodies).exp()
+        return {
+            text: bool(row[: len(body)].min() >= self.least)
+            for text, row, body in zip(texts, worst_B, bodies, strict=True)
+        }
+
+
+class PaidIfConfirmed(Confirmed):
+    reason = "as confirmed, and the Challenger is paid only where the two majorities are the same"
+
+    def agreements(self, texts: Sequence[str]) -> Agreements:
+        half = self.settings.votes // 2
+        first, second = self.answered(self.solver, texts, half), self.answered(self.other(), texts, half)
+        found = []
+        for one, other in zip(first, second, strict=True):
+            same = vote(one, self._same).label == vote(other, self._same).label
+            found.append(vote(one + other, self._same).agreement if same else 0.0)
+        return found
+
+
+def mean_of(models: Sequence[Weights]) -> Weights:
+    return {name: torch.stack([model[name] for model in models]).mean(0) for name in models[0]}
+
+
+def _lead(answers: Sequence[str | None]) -> int:
+    sizes = [size for _, size in vote(answers).sizes] + [0, 0]
+    return sizes[0] - sizes[1]
+
+
+def _shares(item: VotedQuestion) -> dict[str, float]:
+    """Answer -> share of the votes."""
+    return {str(answer): item.answers.count(answer) / len(item.answers) for answer in {*item.answers} - {None}}
+
+
+ALL: dict[str, type[Loop]] = {
+    "paper": Paper,
+    "truth_filter": TruthFilter,
+    "truth_labels": TruthLabels,
+    "trusted": Trusted,
+    "trusted_band": TrustedBand,
+    "near_base": NearBase,
+    "solver_near_base": SolverNearBase,
+    "fresh_challenger": FreshChallenger,
+    "replay": Replay,
+    "positive_only": PositiveOnly,
+    "weighted": Weighted,
+    "soft_votes": SoftVotes,
+    "soup": Soup,
+    "half_steps": HalfSteps,
+    "committee": Committee,
+    "confirmed": Confirmed,
+    "confirmed_before": ConfirmedBefore,
+    "views": Views,
+    "adaptive": Adaptive,
+    "voted_again": VotedAgain,
+    "from_base": FromBase,
+    "ladder": Ladder,
+    "plausible": Plausible,
+    "paid_if_confirmed": PaidIfConfirmed,
+}

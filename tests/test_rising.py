@@ -1,0 +1,164 @@
+"""The bench for ideas (benchmarks/rising) does what transformers and verl do, and each idea runs."""
+
+import random
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "rising"))
+
+import fast_model
+import grpo
+import ideas
+
+from verl_rzero import settings
+from verl_rzero.tiny_world import base_model, task, training
+from verl_rzero.tiny_world.tokenizer import make_tokenizer
+
+SMALL = [
+    "candidates=12", "votes=4", "band=[0,1]", "challenger.steps=1", "challenger.batch_size=2", "challenger.rollouts=4",
+    "challenger.minibatch_size=1", "solver.steps=1", "solver.batch_size=4", "solver.rollouts=4",
+    "solver.minibatch_size=2", "evaluation.k=2", "model.answer_tokens=32",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    with training.one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def base(tokenizer, one_thread, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model that has learned the forms, if not the sums."""
+    path = tmp_path_factory.mktemp("rising") / "base"
+    model = base_model.make_model(tokenizer, 1)
+    stream = base_model.batches(tokenizer, task.wrong_facts(1), random.Random(1))
+    training.train(model, stream, 150, lambda *_: None)
+    training.save(model, tokenizer, {}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def theirs(base: Path):
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(base)
+
+
+@pytest.fixture(scope="module")
+def prompts(tokenizer) -> list[list[int]]:
+    """Of several lengths, so that some are padded."""
+    return [tokenizer(f"{task.SOLVE}{text}{task.ANSWER}")["input_ids"] for text in ("7+3", "1+2+3+4+5", "9+8+1", "3+1")]
+
+
+def test_greedy_replies_are_those_of_transformers(base, theirs, prompts):
+    ours = fast_model.sample(fast_model.load(base), prompts, 40, torch.Generator(), temperature=0.0)
+    for prompt, reply in zip(prompts, ours, strict=True):
+        whole = theirs.generate(torch.tensor([prompt]), max_new_tokens=40, do_sample=False)
+        assert reply == whole[0, len(prompt) :].tolist()
+
+
+def test_log_probabilities_are_those_of_transformers(base, theirs, prompts):
+    weights = fast_model.load(base)
+    replies = fast_model.sample(weights, prompts, 40, torch.Generator().manual_seed(3))
+    ours = fast_model.log_probs(weights, prompts, replies)
+    for prompt, reply, row in zip(prompts, replies, ours, strict=True):
+        log_TV = theirs(torch.tensor([prompt + reply])).logits.log_softmax(-1)[0]
+        expected = log_TV[len(prompt) - 1 : -1].gather(1, torch.tensor(reply)[:, None])[:, 0]
+        assert torch.allclose(row[: len(reply)], expected, atol=1e-4)
+        assert not row[len(reply) :].any()
+
+
+def test_what_is_sampled_has_the_models_shares(base, prompts):
+    weights = fast_model.load(base)
+    drawn = fast_model.sample(weights, prompts[:1] * 2000, 1, torch.Generator().manual_seed(0))
+    of_two = fast_model.sample(weights, prompts[:1] * 2000, 1, torch.Generator().manual_seed(0), top_p=0.6)
+    tokens = range(24)
+    share_V = fast_model.log_probs(weights, prompts[:1] * 24, [[token] for token in tokens])[:, 0].exp()
+    found_V = torch.tensor([sum(reply == [token] for reply in drawn) / 2000 for token in tokens])
+    assert torch.allclose(found_V, share_V, atol=0.04)
+    ranked = sorted(tokens, key=lambda token: -share_V[token])
+    enough = 1 + int((share_V[ranked].cumsum(0) < 0.6).sum())
+    assert {reply[0] for reply in of_two} == set(ranked[:enough])
+
+
+def test_advantages_are_verls():
+    from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
+
+    rewards = [random.Random(i).random() for i in range(12)] + [1.0] * 4
+    mask_BR, group_B = torch.ones(16, 1), np.repeat(np.arange(4), 4)
+    expected, _ = compute_grpo_outcome_advantage(torch.tensor(rewards)[:, None], mask_BR, group_B)
+    assert torch.allclose(grpo.advantages(rewards, 4), expected[:, 0], atol=1e-5)
+
+
+def test_an_update_follows_verls_loss(base, prompts):
+    """The gradient of a step's second minibatch, where the policy has moved, against verl's own loss functions."""
+    from verl.trainer.ppo.core_algos import compute_policy_loss_vanilla, kl_penalty_forward
+    from verl.workers.config import FSDPActorConfig
+
+    job = settings.load(["model=tiny", "solver.minibatch_size=2", "solver.rollouts=2", "solver.lr=3e-2"]).solver
+    reference = fast_model.load(base)
+    replies = fast_model.sample(reference, prompts, 30, torch.Generator().manual_seed(5))
+    advantage_B = torch.tensor([1.0, -1.0, 0.7, -0.7])
+    trainer = grpo.Trainer(reference, reference, job)
+    gradients = []
+    trainer.optimizer.register_step_pre_hook(
+        lambda *_: gradients.append({name: weight.grad.clone() for name, weight in trainer.weights.items()})
+    )
+    moved = {name: weight + 0.02 * torch.randn(weight.shape) for name, weight in reference.items()}
+    trainer.step(prompts, replies, advantage_B)
+    old = fast_model.log_probs(reference, prompts, replies)
+
+    again = grpo.Trainer(moved, reference, job)
+    rows = torch.arange(4)
+    before = {i: old[i, : len(replies[i])] for i in range(4)}
+    again.optimizer.register_step_pre_hook(
+        lambda *_: gradients.append({name: weight.grad.clone() for name, weight in again.weights.items()})
+    )
+    again._update(prompts, replies, advantage_B, rows, before, before)
+
+    weights = fast_model.copied(moved, trained=True)
+    new = fast_model.log_probs(weights, prompts, replies)
+    mask = (torch.arange(new.shape[1]) < torch.tensor([[len(reply)] for reply in replies])).float()
+    config = FSDPActorConfig(
+        strategy="fsdp2", rollout_n=1, ppo_mini_batch_size=4, use_dynamic_bsz=True,
+        clip_ratio_low=job.clip_low, clip_ratio_high=job.clip_high,
+    )  # fmt: skip
+    policy, _ = compute_policy_loss_vanilla(old, new, advantage_B[:, None] * mask, mask, "token-mean", config)
+    kl = (kl_penalty_forward(new, old, "low_var_kl") * mask).sum() / mask.sum()
+    (policy + job.kl * kl).backward()
+    torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
+    for name, weight in weights.items():
+        assert torch.allclose(gradients[-1][name], weight.grad, atol=1e-5), name
+    assert len(gradients) == 2  # one update of all four rows in each trainer
+
+
+@pytest.mark.parametrize("name", ideas.ALL)
+def test_every_idea_runs(name, base, tmp_path):
+    run = ideas.ALL[name](base, 1, tmp_path / "run", SMALL)
+    run.benchmark = run.benchmark[:10]
+    run.run(2)
+    lines = (tmp_path / "run/rounds.jsonl").read_text().splitlines()
+    assert len(lines) == 3
+    assert ideas.ALL[name].reason
+
+
+def test_confirmed_keeps_only_what_both_majorities_say(base, tmp_path, monkeypatch):
+    run = ideas.ALL["confirmed"](base, 1, tmp_path / "run", [*SMALL, "votes=4"])
+    other = fast_model.copied(run.base)
+    run.base = other
+    said = {id(run.solver): [["1", "1"], ["2", "3"], ["5", "5"]], id(other): [["1", "4"], ["3", "3"], ["6", "6"]]}
+    monkeypatch.setattr(run, "answered", lambda weights, texts, n: said[id(weights)])
+    asked = [SimpleNamespace(id=i, round=1, question=text) for i, text in enumerate(("1+2", "2+3", "3+4"))]
+    kept = run.curated(run.votes(asked))
+    assert [item.question for item in kept] == ["1+2"]
