@@ -101,31 +101,34 @@ def test_advantages_are_verls():
     assert torch.allclose(grpo.advantages(rewards, 4), expected[:, 0], atol=1e-5)
 
 
-def test_an_update_follows_verls_loss(base, prompts):
-    """The gradient of a step's second minibatch, where the policy has moved, against verl's own loss functions."""
+def gradients_of(trainer: grpo.Trainer, do) -> list[dict[str, torch.Tensor]]:
+    """Those of the updates that `do` makes."""
+    found = []
+    trainer.optimizer.register_step_pre_hook(
+        lambda *_: found.append({name: weight.grad.clone() for name, weight in trainer.weights.items()})
+    )
+    do()
+    return found
+
+
+def test_an_update_follows_verls_loss(base, prompts, monkeypatch):
+    """From a policy that has moved far enough for both clips, against verl's own loss functions."""
     from verl.trainer.ppo.core_algos import compute_policy_loss_vanilla, kl_penalty_forward
     from verl.workers.config import FSDPActorConfig
 
-    job = settings.load(["model=tiny", "solver.minibatch_size=2", "solver.rollouts=2", "solver.lr=3e-2"]).solver
+    monkeypatch.setattr(grpo, "GRADIENT_NORM", 1e9)
+    job = settings.load(["model=tiny", "hardware=cpu"]).solver
     reference = fast_model.load(base)
+    torch.manual_seed(0)
+    moved = {name: weight + 0.1 * torch.randn(weight.shape) for name, weight in reference.items()}
     replies = fast_model.sample(reference, prompts, 30, torch.Generator().manual_seed(5))
     advantage_B = torch.tensor([1.0, -1.0, 0.7, -0.7])
-    trainer = grpo.Trainer(reference, reference, job)
-    gradients = []
-    trainer.optimizer.register_step_pre_hook(
-        lambda *_: gradients.append({name: weight.grad.clone() for name, weight in trainer.weights.items()})
-    )
-    moved = {name: weight + 0.02 * torch.randn(weight.shape) for name, weight in reference.items()}
-    trainer.step(prompts, replies, advantage_B)
     old = fast_model.log_probs(reference, prompts, replies)
-
-    again = grpo.Trainer(moved, reference, job)
-    rows = torch.arange(4)
     before = {i: old[i, : len(replies[i])] for i in range(4)}
-    again.optimizer.register_step_pre_hook(
-        lambda *_: gradients.append({name: weight.grad.clone() for name, weight in again.weights.items()})
+    trainer = grpo.Trainer(moved, reference, job)
+    (ours,) = gradients_of(
+        trainer, lambda: trainer._update(prompts, replies, advantage_B, torch.arange(4), before, before)
     )
-    again._update(prompts, replies, advantage_B, rows, before, before)
 
     weights = fast_model.copied(moved, trained=True)
     new = fast_model.log_probs(weights, prompts, replies)
@@ -134,13 +137,23 @@ def test_an_update_follows_verls_loss(base, prompts):
         strategy="fsdp2", rollout_n=1, ppo_mini_batch_size=4, use_dynamic_bsz=True,
         clip_ratio_low=job.clip_low, clip_ratio_high=job.clip_high,
     )  # fmt: skip
-    policy, _ = compute_policy_loss_vanilla(old, new, advantage_B[:, None] * mask, mask, "token-mean", config)
+    policy, numbers = compute_policy_loss_vanilla(old, new, advantage_B[:, None] * mask, mask, "token-mean", config)
+    assert numbers["actor/pg_clipfrac"] > 0
+    assert numbers["actor/pg_clipfrac_lower"] > 0
     kl = (kl_penalty_forward(new, old, "low_var_kl") * mask).sum() / mask.sum()
     (policy + job.kl * kl).backward()
-    torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
     for name, weight in weights.items():
-        assert torch.allclose(gradients[-1][name], weight.grad, atol=1e-5), name
-    assert len(gradients) == 2  # one update of all four rows in each trainer
+        assert torch.allclose(ours[name], weight.grad, rtol=1e-3, atol=1e-5), name
+
+
+def test_a_step_makes_an_update_for_each_minibatch_with_short_gradients(base, prompts):
+    job = settings.load(["model=tiny", "hardware=cpu", "solver.minibatch_size=1", "solver.rollouts=2"]).solver
+    weights = fast_model.load(base)
+    replies = fast_model.sample(weights, prompts, 30, torch.Generator().manual_seed(5))
+    trainer = grpo.Trainer(weights, weights, job)
+    found = gradients_of(trainer, lambda: trainer.step(prompts, replies, 50 * torch.tensor([1.0, -1.0, 1.0, -1.0])))
+    lengths = [torch.cat([each.flatten() for each in gradients.values()]).norm() for gradients in found]
+    assert torch.allclose(torch.stack(lengths), torch.ones(2), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ideas.ALL)

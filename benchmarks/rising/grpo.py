@@ -57,7 +57,7 @@ class Trainer:
         self.optimizer.zero_grad()
 
     def _policy_loss(self, new_BR: torch.Tensor, old_BR: torch.Tensor, advantage_B1: torch.Tensor) -> torch.Tensor:
-        ratio_BR = (new_BR - old_BR).exp()
+        ratio_BR = (new_BR - old_BR).clamp(-20, 20).exp()
         clipped_BR = ratio_BR.clamp(1 - self.job.clip_low, 1 + self.job.clip_high)
         loss_BR = torch.maximum(-advantage_B1 * ratio_BR, -advantage_B1 * clipped_BR)
         return torch.where(advantage_B1 < 0, torch.minimum(loss_BR, -advantage_B1 * DUAL_CLIP), loss_BR)
@@ -91,6 +91,8 @@ def _padded(rows: Sequence[torch.Tensor], length: int) -> torch.Tensor:
 
 
 def _divergence(new_BR: torch.Tensor, reference_BR: torch.Tensor) -> torch.Tensor:
-    """Schulman's low-variance estimate of KL(policy || reference) (http://joschu.net/blog/kl-approx.html)."""
-    less_BR = reference_BR - new_BR
-    return less_BR.exp() - less_BR - 1
+    """Schulman's low-variance estimate of KL(policy || reference) (http://joschu.net/blog/kl-approx.html), in verl's
+    bounds.
+    """
+    less_BR = (reference_BR - new_BR).clamp(-20, 20)
+    return (less_BR.exp() - less_BR - 1).clamp(-10, 10)

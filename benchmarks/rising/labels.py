@@ -1,0 +1,85 @@
+"""Where labels of a run are wrong, and what could have told so without the truth.
+
+    python benchmarks/rising/labels.py <directory>/paper_10 ...
+
+A run of benchmarks/rising for each argument, its base model under <directory>/bases. Of each round's questions inside
+the paper's band: the share of right labels, apart by what can be known without the truth.
+"""
+
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import ideas
+import torch
+from safetensors.torch import load_file
+
+from verl_rzero.data import records
+from verl_rzero.data.records import VotedQuestion
+from verl_rzero.rules.voting import vote
+from verl_rzero.tiny_world import task
+
+Questions = Sequence[VotedQuestion]
+Split = Callable[[Questions], list[str]]
+"""Of each question a word for the group it is in."""
+
+
+def splits(run: ideas.Plausible, round_: int) -> dict[str, Split]:
+    """What a filter could go by."""
+
+    def other(weights: dict[str, torch.Tensor], turned: bool = False) -> Split:
+        def groups(asked: Questions) -> list[str]:
+            texts = ["+".join(reversed(item.question.split("+"))) if turned else item.question for item in asked]
+            labels = [vote(answers).label for answers in run.answered(weights, texts, 10)]
+            return ["same" if label == item.label else "other" for label, item in zip(labels, asked, strict=True)]
+
+        return groups
+
+    def plausible(asked: Questions) -> list[str]:
+        likely = run.likely([item.question for item in asked])
+        return ["likely" if likely[item.question] else "unlikely" for item in asked]
+
+    return {
+        "agreement": lambda asked: [f"{item.agreement:.1f}" for item in asked],
+        "lead": lambda asked: [f"{item.margin:.1f}" for item in asked],
+        "answered": lambda asked: ["all" if item.answered == len(item.answers) else "not all" for item in asked],
+        "grammar": lambda asked: ["inside" if task.in_grammar(item.question) else "outside" for item in asked],
+        "additions": lambda asked: [str(item.question.count("+")) for item in asked],
+        "base's plausibility": plausible,
+        "base's majority": other(run.base),
+        "majority one round before": other(run.solvers[max(0, round_ - 2)]),
+        "its own, terms the other way round": other(run.solvers[round_ - 1], turned=True),
+        "its own, asked again": other(run.solvers[round_ - 1]),
+    }
+
+
+def right(asked: Iterable[VotedQuestion]) -> str:
+    """Share of right labels, and of how many; a question without a truth has no right label."""
+    found = [item.truth is not None and item.label == item.truth for item in asked]
+    return f"{statistics.mean(found):.2f} of {len(found)}" if found else "-"
+
+
+def main(directory: Path) -> None:
+    name, seed = directory.name.rsplit("_", 1)
+    run = ideas.Plausible(directory.parent / "bases" / seed, int(seed), directory, ["band=[0.25,0.75]"])
+    paths = sorted(directory.glob("solver_*.safetensors"), key=lambda path: int(path.stem.removeprefix("solver_")))
+    run.solvers = [run.base, *map(load_file, paths)]
+    print(f"## {name}, seed {seed}")
+    for round_ in range(1, len(run.solvers)):
+        votes = records.read(directory / f"votes_{round_}.parquet", records.VotedQuestion)
+        kept = [item for item in votes if 0.25 <= item.agreement <= 0.75]
+        print(f"round {round_}: all {right(votes)}, kept {right(kept)}")
+        for what, split in splits(run, round_).items():
+            groups = split(kept)
+            parts = [
+                f"{word} {right(item for item, each in zip(kept, groups, strict=True) if each == word)}"
+                for word in sorted({*groups})
+            ]
+            print(f"  {what}: {'; '.join(parts)}", flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for argument in sys.argv[1:]:
+        main(Path(argument))
