@@ -3,7 +3,7 @@
 import pytest
 
 from verl_rzero import settings
-from verl_rzero.engine import jobs, memory
+from verl_rzero.engine import jobs, memory, on_cpu
 from verl_rzero.engine.memory import GIB, Shape
 from verl_rzero.settings import machine
 from verl_rzero.tiny_world.shape import SHAPE
@@ -117,7 +117,7 @@ def test_the_challengers_job_on_a_cpu():
         "process": memory.TRAINER_BASE,
     }
     assert engine.certain == frozen.certain == {"weights": 4 * P}
-    assert engine.estimated["KV cache"] == GIB  # VLLM_CPU_KVCACHE_SPACE
+    assert engine.estimated["KV cache"] == on_cpu.LARGEST_CACHE
     assert engine.estimated["sampler"] == 24 * 256 * 49_152
     assert (engine.name, frozen.name, rest.at_least) == ("engine", "frozen Solver's engine", 0)
 

@@ -59,10 +59,10 @@ def test_a_model_of_somebody_is_warned_about_and_its_weights_are_counted(model, 
     said = capsys.readouterr().out.splitlines()
     assert [line.startswith("warning: nothing in the ") for line in said] == [True, True]
     # A million weights: the trainer's 16 bytes and the reference's 4 are 0.02 GiB and not worth a word, but for the
-    # process; all of it with the engine's 1 GiB of cache, its server, and the rest.
+    # process; all of it with the engine's cache, its server, and the rest.
     assert lines[0].startswith("Memory for the solver's job: up to 3.")
     assert lines[1].startswith("  trainer 0.")
-    assert lines[2] == "  engine 1.5 GiB: KV cache 1.0, process and its server 0.5"
+    assert lines[2] == "  engine 0.6 GiB: KV cache 0.1, process and its server 0.5"
 
 
 def test_a_method_without_a_challenger_asks_for_no_question(model, capsys):

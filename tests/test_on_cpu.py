@@ -42,6 +42,27 @@ def test_a_large_vocabulary_has_larger_pieces_and_smaller_micro_batches(bfloat16
     assert found.ref.log_prob_max_token_len_per_gpu == 682
 
 
+@pytest.mark.parametrize("role", ["challenger", "solver"])
+def test_an_engines_cache_is_as_large_as_its_sequences_need(bfloat16, role):
+    def cache(*given, **more):
+        return job(role, *given, **more).rollout.engine_kwargs.vllm.kv_cache_memory_bytes
+
+    # 256 x 72 tokens, half of 144, each of 2 x 30 layers x 3 heads x 64 numbers of 2 bytes; tiny: 2 x 3 x 4 x 32 of 4
+    assert cache(SMOLLM2) == 256 * 72 * 2 * 30 * 3 * 64 * 2
+    assert cache(TINY) == 256 * 72 * 2 * 3 * 4 * 32 * 4
+    assert cache(SMOLLM2, "model.answer_tokens=4000") == cache(None) == 2**30
+
+
+def test_the_frozen_solvers_engines_have_the_same_cache(bfloat16):
+    asked = settings.load(["hardware=cpu"])
+    shape = memory.shape(SMOLLM2, None)
+    whole = jobs.verl_config(
+        asked, "challenger", model="m", train_file="f", stage_dir="run/round_1", solver="m", shape=shape
+    )
+    served = whole.reward.reward_model.rollout.engine_kwargs.vllm.kv_cache_memory_bytes
+    assert served == whole.actor_rollout_ref.rollout.engine_kwargs.vllm.kv_cache_memory_bytes
+
+
 def test_a_micro_batch_holds_the_longest_sequence(bfloat16):
     longer = job("solver", SMOLLM2, "model.prompt_tokens=1000", "model.question_tokens=200", "model.answer_tokens=300")
     assert longer.actor.ppo_max_token_len_per_gpu == 1500

@@ -22,7 +22,6 @@ COMMON = {
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what Ray does on those systems by itself
 CPU = {
     "VERL_PLATFORM": "cpu",
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # two engines and a trainer share the cores: let the scheduler place them
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # vLLM's worker inside its engine process, one process less to start
     "OMP_NUM_THREADS": "1",  # a process for each core instead

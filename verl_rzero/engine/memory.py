@@ -11,8 +11,6 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from verl_rzero.engine import environment
-
 GIB = 2**30
 
 COPIES_OF_LOGITS = 3
@@ -176,7 +174,7 @@ def on_a_cpu(config: DictConfig, model: Shape) -> list[Process]:
 
 def _cpu_engine(name: str, rollout: DictConfig, model: Shape, count: int) -> Process:
     estimated = {
-        "KV cache": int(environment.CPU["VLLM_CPU_KVCACHE_SPACE"]) * GIB,
+        "KV cache": rollout.engine_kwargs.vllm.kv_cache_memory_bytes,
         "sampler": SAMPLER_BYTES * rollout.max_num_seqs * model.vocabulary,
         "process and its server": ENGINE_BASE + SERVER_BASE,
     }

@@ -17,6 +17,12 @@ LOGITS_BYTES = 2**27
 """Of a micro-batch on a CPU, in float32. Larger pieces of memory are taken from the system anew each time."""
 
 
+SEQUENCES = 256
+"""Sampled together by one engine, at most."""
+
+LARGEST_CACHE = 2**30
+
+
 def verl_values(settings: Settings, role: str, model: Shape | None) -> dict[str, Any]:
     """No sleep mode, as few helper processes as possible, and sizes by the model."""
     dtype = cpu_dtype(settings.hardware, model)
@@ -25,12 +31,17 @@ def verl_values(settings: Settings, role: str, model: Shape | None) -> dict[str,
         "enforce_eager": True,
         "enable_sleep_mode": False,
         "free_cache_engine": False,
-        "max_num_seqs": 256,
+        "max_num_seqs": SEQUENCES,
         "enable_chunked_prefill": False,  # vLLM cannot rewind a CPU generator when a seeded request is cut in two
         "max_num_batched_tokens": max(2048, longest(settings)),
     }
     # Of vLLM's 128 tokens a block few prompts fill one, and only what fills a block is read once for all answers to it.
-    worker = {"distributed_executor_backend": "uni", "block_size": 16, "worker_extension_cls": WORKER}
+    worker = {
+        "distributed_executor_backend": "uni",
+        "block_size": 16,
+        "kv_cache_memory_bytes": cache_bytes(settings, dtype, model),
+        "worker_extension_cls": WORKER,
+    }
     fsdp = training_precision(dtype)
     slots = settings.hardware.gpus_per_node + (settings.hardware.solver_gpus if role == "challenger" else 0)
     config: dict[str, Any] = {
@@ -88,6 +99,17 @@ def micro_batch_tokens(settings: Settings, role: str, model: Shape | None) -> in
     if model is not None:
         tokens = min(tokens, LOGITS_BYTES // (4 * model.vocabulary))
     return max(tokens, sum(lengths(settings, role)))
+
+
+def cache_bytes(settings: Settings, dtype: str, model: Shape | None) -> int:
+    """Of one engine's keys and values: what SEQUENCES of half the greatest length have, and LARGEST_CACHE at most.
+
+    Where that is too little, vLLM puts sequences off and reads them again later.
+    """
+    if model is None:
+        return LARGEST_CACHE
+    token = 2 * model.layers * model.kv_heads * model.head_dim * (2 if dtype == "bfloat16" else 4)
+    return min(LARGEST_CACHE, SEQUENCES * -(-longest(settings) // 2) * token)
 
 
 def bucket_megabytes(model: Shape | None) -> int:
