@@ -3,7 +3,7 @@
 import pytest
 
 from verl_rzero import settings
-from verl_rzero.engine import jobs, memory, on_cpu
+from verl_rzero.engine import jobs, known_models, memory, on_cpu
 from verl_rzero.engine.memory import GIB, Shape
 from verl_rzero.settings import machine
 from verl_rzero.tiny_world.shape import SHAPE
@@ -38,6 +38,25 @@ def test_parameters_of_a_dense_model():
     assert shape(QWEN3_4B).parameters == 36 * 100_930_560 + 388_956_160 + 2560 == 4_022_458_880
     # Its own table for the output: as many weights again as the embeddings.
     assert shape(SMOLLM2 | {"tie_word_embeddings": False}).parameters == 134_515_008 + 28_311_552
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("Qwen/Qwen3-0.6B-Base", 0.6), ("Qwen/Qwen3-1.7B-Base", 1.72), ("Qwen/Qwen3-4B-Base", 4.02),
+        ("Qwen/Qwen3-8B-Base", 8.19), ("Qwen/Qwen2.5-Math-1.5B", 1.54), ("Qwen/Qwen2.5-3B", 3.09),
+        ("Qwen/Qwen2.5-Coder-3B", 3.09), ("Qwen/Qwen2.5-7B", 7.62), ("Qwen/Qwen2.5-Math-7B", 7.62),
+        ("Qwen/Qwen2.5-Coder-7B", 7.62), ("OctoThinker/OctoThinker-3B-Hybrid-Base", 3.21),
+        ("OctoThinker/OctoThinker-8B-Hybrid-Base", 8.03), ("meta-llama/Llama-3.1-8B", 8.03),
+    ],
+)  # fmt: skip
+def test_the_recipes_models_have_as_many_weights_as_is_published(name, billions):
+    assert shape(known_models.SIZES[name]).parameters / 1e9 == pytest.approx(billions, rel=0.01)
+
+
+def test_every_known_model_is_held_against_what_is_published():
+    (marked,) = test_the_recipes_models_have_as_many_weights_as_is_published.pytestmark
+    assert {name for name, _ in marked.args[1]} == set(known_models.SIZES)
 
 
 def test_the_shape_of_the_tiny_model_is_that_of_the_model_that_is_made():

@@ -4,7 +4,8 @@
                              [key=value ...]
 
 Runs what is not there yet, one thread each, and prints a table; --table prints it alone. Ideas and their reasons:
-ideas.py, docs/keeps_rising.md. A base model is built once for each seed, under <directory>/bases.
+ideas.py, docs/keeps_rising.md. A base model is built once for each seed, under <directory>/bases. key=value are
+settings of all runs in the directory: take another one for others.
 """
 
 import argparse
@@ -86,6 +87,7 @@ def _short(value: float) -> str:
 
 
 def main() -> None:
+    """Do what is missing, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--ideas", nargs="+", default=list(ideas.ALL), choices=list(ideas.ALL), metavar="idea")

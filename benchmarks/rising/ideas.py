@@ -11,6 +11,7 @@ from fast_model import Weights, copied, log_probs
 from loop import Agreements, Loop
 
 from verl_rzero.data.records import Question, SolverRow, VotedQuestion
+from verl_rzero.grading.grader import same_answer
 from verl_rzero.rules.prompts import challenger_messages
 from verl_rzero.rules.voting import vote
 from verl_rzero.tiny_world import task
@@ -121,19 +122,19 @@ class Committee(Loop):
 class Confirmed(Loop):
     reason = "a label counts only if the base model's majority is the same: 5 votes each"
 
-    def other(self) -> Weights:
-        return self.base
+    def second(self, texts: Sequence[str], n: int) -> list[list[str | None]]:
+        """n answers each that have to confirm the Solver's."""
+        return self.answered(self.base, texts, n)
 
     def votes(self, asked: Sequence[Question]) -> list[VotedQuestion]:
         texts, half = [str(item.question) for item in asked], self.settings.votes_of_dataset // 2
-        first = self.answered(self.solver, texts, half)
-        second = self.answered(self.other(), texts, half)
-        self.confirmed = {
-            text
-            for text, one, other in zip(texts, first, second, strict=True)
-            if (label := vote(one, self._same).label) is not None and label == vote(other, self._same).label
-        }
-        return self.counted(asked, [one + other for one, other in zip(first, second, strict=True)])
+        pairs = list(zip(self.answered(self.solver, texts, half), self.second(texts, half), strict=True))
+        self.confirmed = {text for text, pair in zip(texts, pairs, strict=True) if self.same_majority(*pair)}
+        return self.counted(asked, [one + other for one, other in pairs])
+
+    def same_majority(self, one: Sequence[str | None], other: Sequence[str | None]) -> bool:
+        label, again = vote(one).label, vote(other).label
+        return label is not None and again is not None and same_answer(label, again)
 
     def curated(self, votes: Sequence[VotedQuestion]) -> list[VotedQuestion]:
         return [item for item in super().curated(votes) if item.question in self.confirmed]
@@ -142,26 +143,15 @@ class Confirmed(Loop):
 class ConfirmedBefore(Confirmed):
     reason = "a label counts only if the Solver before the last has the same majority: 5 votes each"
 
-    def other(self) -> Weights:
-        return self.solvers[max(0, len(self.solvers) - 2)]
+    def second(self, texts: Sequence[str], n: int) -> list[list[str | None]]:
+        return self.answered(self.solvers[max(0, len(self.solvers) - 2)], texts, n)
 
 
-class Views(Loop):
+class Views(Confirmed):
     reason = "the majority must survive another wording, here the terms the other way round (co-rewarding)"
 
-    def votes(self, asked: Sequence[Question]) -> list[VotedQuestion]:
-        texts, half = [str(item.question) for item in asked], self.settings.votes_of_dataset // 2
-        first = self.answered(self.solver, texts, half)
-        second = self.answered(self.solver, ["+".join(reversed(text.split("+"))) for text in texts], half)
-        self.same = {
-            text
-            for text, one, other in zip(texts, first, second, strict=True)
-            if (label := vote(one, self._same).label) is not None and label == vote(other, self._same).label
-        }
-        return self.counted(asked, [one + other for one, other in zip(first, second, strict=True)])
-
-    def curated(self, votes: Sequence[VotedQuestion]) -> list[VotedQuestion]:
-        return [item for item in super().curated(votes) if item.question in self.same]
+    def second(self, texts: Sequence[str], n: int) -> list[list[str | None]]:
+        return self.answered(self.solver, ["+".join(reversed(text.split("+"))) for text in texts], n)
 
 
 class Adaptive(Loop):
@@ -184,15 +174,15 @@ class VotedAgain(Loop):
         super().run(rounds)
 
     def rows(self, kept: Sequence[VotedQuestion]) -> list[SolverRow]:
-        old = [item for item in self.kept if item.question in self.history][-len(kept) :]
+        old = [item for item in self.kept if item.question in self.history]
+        old = old[max(0, len(old) - len(kept)) :]
         answers = self.answered(self.solver, [item.question for item in old], 5)
         for item, more in zip(old, answers, strict=True):
             self.history[item.question] += more
         again = [
             dataclasses.replace(item, label=counted.label, agreement=counted.agreement)
             for item in old
-            if (counted := vote(self.history[item.question], self._same)).label is not None
-            and 0.25 <= counted.agreement <= 0.9
+            if (counted := vote(self.history[item.question])).label is not None and 0.25 <= counted.agreement <= 0.9
         ]
         self.history |= {item.question: list(item.answers) for item in kept}
         return super().rows([*kept, *again])
@@ -256,12 +246,8 @@ class PaidIfConfirmed(Confirmed):
 
     def agreements(self, texts: Sequence[str]) -> Agreements:
         half = self.settings.votes // 2
-        first, second = self.answered(self.solver, texts, half), self.answered(self.other(), texts, half)
-        found = []
-        for one, other in zip(first, second, strict=True):
-            same = vote(one, self._same).label == vote(other, self._same).label
-            found.append(vote(one + other, self._same).agreement if same else 0.0)
-        return found
+        pairs = zip(self.answered(self.solver, texts, half), self.second(texts, half), strict=True)
+        return [vote(one + other).agreement if self.same_majority(one, other) else 0.0 for one, other in pairs]
 
 
 def mean_of(models: Sequence[Weights]) -> Weights:

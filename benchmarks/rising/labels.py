@@ -61,6 +61,7 @@ def right(asked: Iterable[VotedQuestion]) -> str:
 
 
 def main(directory: Path) -> None:
+    """Print what is known of each round of one run."""
     name, seed = directory.name.rsplit("_", 1)
     run = ideas.Plausible(directory.parent / "bases" / seed, int(seed), directory, ["band=[0.25,0.75]"])
     paths = sorted(directory.glob("solver_*.safetensors"), key=lambda path: int(path.stem.removeprefix("solver_")))

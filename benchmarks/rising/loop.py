@@ -64,6 +64,7 @@ class Loop:
         self.benchmark = benchmark.draw(500, seed)
 
     def run(self, rounds: int) -> None:
+        """All rounds, one after the other; `out` must not exist."""
         self.out.mkdir(parents=True)
         self._report({"round": 0, **self.evaluated()})
         for self.round in range(1, rounds + 1):
@@ -107,7 +108,7 @@ class Loop:
     def agreements(self, texts: Sequence[str]) -> Agreements:
         """What the Challenger is rewarded by, for each well-formed question of a step."""
         answers = self.answered(self.solver, texts, self.settings.votes)
-        return [vote(each, self._same).agreement for each in answers]
+        return [vote(each).agreement for each in answers]
 
     def questions(self) -> list[records.Question]:
         asked, prompt = self.settings, self.ids(challenger_messages(self.settings.prompts))
@@ -152,7 +153,7 @@ class Loop:
         return copied(trainer.weights)
 
     def reward(self, row: SolverRow, answer: str | None) -> float:
-        return float(answer is not None and self._same(answer, row.reward_model["ground_truth"]))
+        return float(answer is not None and same_answer(answer, row.reward_model["ground_truth"]))
 
     def advantages(self, batch: Sequence[SolverRow], rewards: Sequence[float]) -> torch.Tensor:
         return grpo.advantages(rewards, self.settings.solver.rollouts)
@@ -180,8 +181,8 @@ class Loop:
         self.answers = before
         truths = [task.truth(text) for text in self.benchmark]
         return {
-            "greedy": statistics.mean(a == b for a, b in zip(greedy, truths, strict=True)),
-            "sampled": statistics.mean(a == b for each, b in zip(sampled, truths, strict=True) for a in each),
+            "greedy": statistics.mean(_right(a, b) for a, b in zip(greedy, truths, strict=True)),
+            "sampled": statistics.mean(_right(a, b) for each, b in zip(sampled, truths, strict=True) for a in each),
         }
 
     def sampled(self, weights: Weights, prompts: Sequence[Ids], tokens: int, sampling: Any) -> list[Ids]:
@@ -195,9 +196,6 @@ class Loop:
 
     def boxed(self, reply: Ids) -> str | None:
         return last_boxed(self.text(reply)) if reply[-1] == END else None
-
-    def _same(self, one: str, other: str) -> bool:
-        return one == other or (not (one.isdecimal() and other.isdecimal()) and same_answer(one, other))
 
     def _batches(self, rows: list[SolverRow]) -> Any:
         """Batches without end, the rows in a new order whenever all have been used; the last of them too few are left
@@ -215,6 +213,10 @@ class Loop:
 
 
 _GREEDY = SamplingOf(temperature=0.0, top_p=1.0, top_k=-1)
+
+
+def _right(answer: str | None, truth: str | None) -> bool:
+    return answer is not None and truth is not None and same_answer(answer, truth)
 
 
 def _reply(answer: str | None) -> Reply:

@@ -1,6 +1,7 @@
 """The sizes of the models that recipes name, by which their memory is told before they are on this machine.
 
-From the config.json that each has on the Hugging Face hub, by its names.
+By the names of a config.json. They were written down without the hub at hand, and held against the published numbers of
+weights (tests/test_memory.py); a model that is here is read itself.
 """
 
 from typing import Any

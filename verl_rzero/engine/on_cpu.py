@@ -21,6 +21,7 @@ SEQUENCES = 256
 """Sampled together by one engine, at most."""
 
 LARGEST_CACHE = 2**30
+"""Bytes of an engine's keys and values."""
 
 
 def verl_values(settings: Settings, role: str, model: Shape | None) -> dict[str, Any]:
