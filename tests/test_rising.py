@@ -175,3 +175,48 @@ def test_confirmed_keeps_only_what_both_majorities_say(base, tmp_path, monkeypat
     asked = [SimpleNamespace(id=i, round=1, question=text) for i, text in enumerate(("1+2", "2+3", "3+4"))]
     kept = run.curated(run.votes(asked))
     assert [item.question for item in kept] == ["1+2"]
+
+
+@pytest.fixture
+def typical(base, tmp_path) -> ideas.PaidIfTypical:
+    """With a limit of .01 on the least likely token, which its texts are known to be above or below of."""
+    run = ideas.PaidIfTypical(base, 1, tmp_path / "run", [*SMALL, "votes=4"])
+    run.least, run.judge = 0.01, run.base
+    return run
+
+
+TYPICAL, ATYPICAL = "7+3", "7+++3"
+
+
+def test_the_least_likely_token_of_a_question_is_that_of_transformers(typical, theirs, tokenizer):
+    prompt = [*tokenizer(f"{task.ASK}{task.ANSWER}")["input_ids"]]
+    block = [*tokenizer(f"<question>{TYPICAL}</question>")["input_ids"]]
+    with torch.no_grad():
+        share_TV = theirs(torch.tensor([prompt + block])).logits[0].softmax(-1)
+    expected = min(float(share_TV[len(prompt) + i - 1, token]) for i, token in enumerate(block))
+    found = typical.least_likely([TYPICAL, "1+2+3+4+5+6+7"])
+    assert found[0] == pytest.approx(expected, rel=1e-4)
+    assert typical.least_likely([]) == []
+
+
+def test_only_typical_questions_are_kept(typical):
+    assert typical.typical([TYPICAL, ATYPICAL]) == [True, False]
+    answers = [["1", "1", "2", "3"]] * 2
+    asked = [SimpleNamespace(id=i, round=1, question=text) for i, text in enumerate((TYPICAL, ATYPICAL))]
+    assert [item.question for item in typical.curated(typical.counted(asked, answers))] == [TYPICAL]
+
+
+def test_the_challenger_is_paid_for_typical_questions_alone(typical, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        typical, "answered", lambda _, texts, n: asked.append(texts) or [["1", "1", "2", "3"]] * len(texts)
+    )
+    assert typical.agreements([ATYPICAL, TYPICAL, ATYPICAL]) == [0.0, 0.5, 0.0]
+    assert asked == [[TYPICAL]]
+
+
+def test_the_limit_is_what_nine_in_ten_of_the_base_models_questions_have(base, tmp_path, monkeypatch):
+    run = ideas.Typical(base, 1, tmp_path / "run", SMALL)
+    monkeypatch.setattr(run, "least_likely", lambda texts: [i / 10 for i in range(11)])
+    run.run(0)
+    assert run.least == pytest.approx(0.1)

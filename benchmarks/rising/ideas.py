@@ -220,25 +220,70 @@ class Ladder(Loop):
         return votes
 
 
-class Plausible(Loop):
-    reason = "questions that the base model would hardly write are where labels rot: drop those with an unlikely token"
-    least = 0.01
+class Typical(Loop):
+    reason = (
+        "labels rot on questions that the base model would not write: drop those whose least likely token is below "
+        "what nine in ten of its own have"
+    )
+    quantile = 0.1
+
+    def run(self, rounds: int) -> None:
+        self.judge = self.base
+        self.least = self.limit()
+        super().run(rounds)
+
+    def limit(self) -> float:
+        """What a question's least likely token must have, by the judge's own questions."""
+        asker, self.challenger = self.challenger, self.judge
+        texts = [str(item.question) for item in self.questions()]
+        self.challenger = asker
+        return torch.tensor(self.least_likely(texts)).quantile(self.quantile).item()
 
     def curated(self, votes: Sequence[VotedQuestion]) -> list[VotedQuestion]:
         kept = super().curated(votes)
-        likely = self.likely([item.question for item in kept])
-        return [item for item in kept if likely[item.question]]
+        return [item for item, typical in zip(kept, self.typical([q.question for q in kept]), strict=True) if typical]
 
-    def likely(self, texts: Sequence[str]) -> dict[str, bool]:
-        """Whether the base model gives each token of the question more than `least`."""
+    def typical(self, texts: Sequence[str]) -> list[bool]:
+        return [share >= self.least for share in self.least_likely(texts)]
+
+    def least_likely(self, texts: Sequence[str]) -> list[float]:
+        """The judge's probability of each question's least likely token, the end of the block included."""
+        if not texts:
+            return []
         prompt = self.ids(challenger_messages(self.settings.prompts))
-        bodies = [list(self.tokenizer(f"<question>{text}</question>")["input_ids"]) for text in texts]
+        blocks = [list(self.tokenizer(f"<question>{text}</question>")["input_ids"]) for text in texts]
         with torch.no_grad():
-            worst_B = log_probs(self.base, [prompt] * len(bodies), bodies).exp()
-        return {
-            text: bool(row[: len(body)].min() >= self.least)
-            for text, row, body in zip(texts, worst_B, bodies, strict=True)
-        }
+            return log_probs(self.judge, [prompt] * len(blocks), blocks).min(1).values.exp().tolist()
+
+
+class PaidIfTypical(Typical):
+    reason = "as typical, and the Challenger is paid for typical questions alone, the others cost no answers"
+
+    def agreements(self, texts: Sequence[str]) -> Agreements:
+        typical = self.typical(texts)
+        known = iter(super().agreements([text for text, each in zip(texts, typical, strict=True) if each]))
+        return [next(known) if each else 0.0 for each in typical]
+
+
+class PaidIfTypicalOfSolver(PaidIfTypical):
+    reason = "as paid_if_typical, but the round's Solver is the judge, which is served anyway"
+
+    def train_challenger(self) -> None:
+        self.judge = self.solver
+        self.least = self.limit()
+        super().train_challenger()
+
+
+class OnlyPaidIfTypical(PaidIfTypical):
+    reason = "as paid_if_typical, but nothing is dropped: is it enough to pay the Challenger so?"
+
+    def curated(self, votes: Sequence[VotedQuestion]) -> list[VotedQuestion]:
+        return Loop.curated(self, votes)
+
+
+class PaidIfTypicalAndTrusted(PaidIfTypical):
+    reason = "paid_if_typical and trusted: typical questions with clear majorities"
+    overrides = Trusted.overrides
 
 
 class PaidIfConfirmed(Confirmed):
@@ -287,6 +332,10 @@ ALL: dict[str, type[Loop]] = {
     "voted_again": VotedAgain,
     "from_base": FromBase,
     "ladder": Ladder,
-    "plausible": Plausible,
+    "typical": Typical,
+    "paid_if_typical": PaidIfTypical,
+    "paid_if_typical_of_solver": PaidIfTypicalOfSolver,
+    "only_paid_if_typical": OnlyPaidIfTypical,
+    "paid_if_typical_trusted": PaidIfTypicalAndTrusted,
     "paid_if_confirmed": PaidIfConfirmed,
 }

@@ -25,7 +25,7 @@ Split = Callable[[Questions], list[str]]
 """Of each question a word for the group it is in."""
 
 
-def splits(run: ideas.Plausible, round_: int) -> dict[str, Split]:
+def splits(run: ideas.Typical, round_: int) -> dict[str, Split]:
     """What a filter could go by."""
 
     def other(weights: dict[str, torch.Tensor], turned: bool = False) -> Split:
@@ -36,9 +36,9 @@ def splits(run: ideas.Plausible, round_: int) -> dict[str, Split]:
 
         return groups
 
-    def plausible(asked: Questions) -> list[str]:
-        likely = run.likely([item.question for item in asked])
-        return ["likely" if likely[item.question] else "unlikely" for item in asked]
+    def least_likely(asked: Questions) -> list[str]:
+        shares = run.least_likely([item.question for item in asked])
+        return [f"{share // 0.02 * 0.02:.2f}" for share in shares]
 
     return {
         "agreement": lambda asked: [f"{item.agreement:.1f}" for item in asked],
@@ -46,7 +46,7 @@ def splits(run: ideas.Plausible, round_: int) -> dict[str, Split]:
         "answered": lambda asked: ["all" if item.answered == len(item.answers) else "not all" for item in asked],
         "grammar": lambda asked: ["inside" if task.in_grammar(item.question) else "outside" for item in asked],
         "additions": lambda asked: [str(item.question.count("+")) for item in asked],
-        "base's plausibility": plausible,
+        "the base's probability of the least likely token, from": least_likely,
         "base's majority": other(run.base),
         "majority one round before": other(run.solvers[max(0, round_ - 2)]),
         "its own, terms the other way round": other(run.solvers[round_ - 1], turned=True),
@@ -63,8 +63,9 @@ def right(asked: Iterable[VotedQuestion]) -> str:
 def main(directory: Path) -> None:
     """Print what is known of each round of one run."""
     name, seed = directory.name.rsplit("_", 1)
-    run = ideas.Plausible(directory.parent / "bases" / seed, int(seed), directory, ["band=[0.25,0.75]"])
+    run = ideas.Typical(directory.parent / "bases" / seed, int(seed), directory, ["band=[0.25,0.75]"])
     paths = sorted(directory.glob("solver_*.safetensors"), key=lambda path: int(path.stem.removeprefix("solver_")))
+    run.judge = run.base
     run.solvers = [run.base, *map(load_file, paths)]
     print(f"## {name}, seed {seed}")
     for round_ in range(1, len(run.solvers)):
