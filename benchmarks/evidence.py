@@ -108,7 +108,7 @@ def reports(directory: Path) -> dict[str, dict[str, Any]]:
 def scores(report: dict[str, Any], score: str, benchmark: str | None = None) -> list[float]:
     """The score of the base and of each round that is evaluated: of one held-out benchmark, or the mean of all."""
     parts = [part["evaluation"] for part in (report["base"], *report["rounds"]) if part["evaluation"]]
-    names = [benchmark] if benchmark else [name for name in parts[0] if name != "unlabelled"]
+    names = [benchmark] if benchmark else [name for name in (parts[0] if parts else ()) if name != "unlabelled"]
     return [statistics.mean(part[name][score] for name in names) for part in parts]
 
 
@@ -140,47 +140,50 @@ def run_table(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def is_whole(name: str, report: dict[str, Any], kind: str) -> bool:
-    """Whether it is a run of this kind with three rounds or more."""
-    return name.rpartition("_")[0] == kind and len(scores(report, "greedy")) > 3
+def is_whole(name: str, report: dict[str, Any], kind: str, after: int) -> bool:
+    """Whether it is a run of this kind with so many rounds."""
+    return name.rpartition("_")[0] == kind and len(scores(report, "greedy")) > after
 
 
-def benchmark_table(found: dict[str, dict[str, Any]], kinds: Sequence[str], benchmarks: Sequence[str]) -> str:
-    """A row a kind of run and benchmark: means over its seeds after round 3, and of the difference from the base's."""
+def benchmark_table(
+    found: dict[str, dict[str, Any]], kinds: Sequence[str], benchmarks: Sequence[str], after: int
+) -> str:
+    """A row a kind of run and benchmark: means over its seeds after a round, and of the difference from the base's."""
     lines = ["| run | seeds | benchmark | greedy | - base's | sampled | - base's |", "|---|---|---|---|---|---|---|"]
     for kind in kinds:
-        of_kind = [report for name, report in found.items() if is_whole(name, report, kind)]
+        of_kind = [report for name, report in found.items() if is_whole(name, report, kind, after)]
         for benchmark in (*benchmarks, None) if of_kind else ():
             cells = [kind, str(len(of_kind)), benchmark or "all"]
             for score in ("greedy", "mean_at_k"):
                 of_seeds = [scores(report, score, benchmark) for report in of_kind]
-                cells.append(f"{statistics.mean(values[3] for values in of_seeds):.3f}")
-                cells.append(with_interval([values[3] - values[0] for values in of_seeds], sign="+"))
+                cells.append(f"{statistics.mean(values[after] for values in of_seeds):.3f}")
+                cells.append(with_interval([values[after] - values[0] for values in of_seeds], sign="+"))
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def mean_table(found: dict[str, dict[str, Any]], kinds: Sequence[str]) -> str:
-    """A row a kind of run: means over its seeds after round 3, and the difference from the first kind, seed by seed."""
+def mean_table(found: dict[str, dict[str, Any]], kinds: Sequence[str], after: int) -> str:
+    """A row a kind of run: means over its seeds after a round, and the difference from the first kind, seed by seed."""
     lines = [
-        "| run | seeds | greedy, round 3 | sampled, round 3 | greedy - the first's | sampled - the first's |",
+        f"| run | seeds | greedy, round {after} | sampled, round {after} | greedy less the first's | sampled less it |",
         "|---|---|---|---|---|---|",
     ]
     first = maker(kinds)
     for kind in kinds:
-        seeds = [name.removeprefix(f"{kind}_") for name, report in found.items() if is_whole(name, report, kind)]
+        seeds = [name.removeprefix(f"{kind}_") for name, report in found.items() if is_whole(name, report, kind, after)]
         if not seeds:
             continue
         cells = [kind, ", ".join(seeds)]
         own = {
-            score: [scores(found[f"{kind}_{seed}"], score)[3] for seed in seeds] for score in ("greedy", "mean_at_k")
+            score: [scores(found[f"{kind}_{seed}"], score)[after] for seed in seeds]
+            for score in ("greedy", "mean_at_k")
         }
         cells += [with_interval(values) for values in own.values()]
         for score, values in own.items():
             leads = [
-                value - scores(found[f"{first}_{seed}"], score)[3]
+                value - scores(found[f"{first}_{seed}"], score)[after]
                 for seed, value in zip(seeds, values, strict=True)
-                if f"{first}_{seed}" in found and len(scores(found[f"{first}_{seed}"], score)) > 3
+                if f"{first}_{seed}" in found and len(scores(found[f"{first}_{seed}"], score)) > after
             ]
             cells.append("-" if kind == first or not leads else with_interval(leads, sign="+"))
         lines.append("| " + " | ".join(cells) + " |")
@@ -204,6 +207,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", nargs="+", help="left out: all of the model")
     parser.add_argument("--at-once", type=int, default=1, help="runs at the same time")
+    parser.add_argument("--after", type=int, default=3, metavar="ROUND", help="that the tables of means are of")
     parser.add_argument("--table", action="store_true", help="start nothing, print the tables")
     args, overrides = parser.parse_known_args()
     runs = args.runs or list(RUNS[args.model])
@@ -217,9 +221,9 @@ def main() -> None:
             with ThreadPoolExecutor(args.at_once) as pool:
                 list(pool.map(lambda item: run(args.directory, args.model, *item, overrides), to_do))
     found = reports(args.directory)
-    tables = [run_table(found), mean_table(found, list(RUNS[args.model]))]
+    tables = [run_table(found), mean_table(found, list(RUNS[args.model]), args.after)]
     if args.model in KINDS:
-        tables.append(benchmark_table(found, list(RUNS[args.model]), KINDS[args.model]))
+        tables.append(benchmark_table(found, list(RUNS[args.model]), KINDS[args.model], args.after))
     print(*tables, sep="\n\n")
 
 

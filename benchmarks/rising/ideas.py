@@ -51,6 +51,51 @@ class NearBase(Loop):
     overrides = ("challenger.reference=base", "challenger.kl=0.3")
 
 
+class Replay(Loop):
+    reason = "half of the rows from earlier rounds, whose labels were better (R-Quest, R-Diverse)"
+    overrides = ("curation.replay_share=0.5",)
+
+
+class OpenBand(Loop):
+    reason = (
+        "as the Solver masters what it is asked, the band keeps the rest alone; clear majorities are right and hold "
+        "it where it is"
+    )
+    overrides = ("band=[0.5,1]",)
+
+
+class TwoPasses(Loop):
+    reason = "the fewer questions are kept, the more often each is learned from: at most two passes"
+
+    def steps(self, rows: Sequence[SolverRow]) -> int:
+        return min(super().steps(rows), -(-2 * len(rows) // self.settings.solver.batch_size))
+
+
+class NearBaseWeak(Loop):
+    reason = "near_base at the recipe's own weight: is it the reference that matters?"
+    overrides = ("challenger.reference=base",)
+
+
+class NearBaseStrong(Loop):
+    reason = "near_base at a weight of 1: how much of it is too much?"
+    overrides = ("challenger.reference=base", "challenger.kl=1")
+
+
+class NearBaseReplay(Loop):
+    reason = "near_base keeps few questions in late rounds: half of the rows from earlier ones"
+    overrides = (*NearBase.overrides, *Replay.overrides)
+
+
+class NearBaseOpen(Loop):
+    reason = "near_base and open_band"
+    overrides = (*NearBase.overrides, *OpenBand.overrides)
+
+
+class NearBaseTwoPasses(TwoPasses):
+    reason = "near_base and two_passes"
+    overrides = NearBase.overrides
+
+
 class SolverNearBase(Loop):
     reason = "what is learned from wrong labels adds up over rounds: hold the Solver near the base model"
     overrides = ("solver.reference=base",)
@@ -62,11 +107,6 @@ class FreshChallenger(Loop):
     def train_challenger(self) -> None:
         self.challenger = copied(self.base)
         super().train_challenger()
-
-
-class Replay(Loop):
-    reason = "half of the rows from earlier rounds, whose labels were better (R-Quest, R-Diverse)"
-    overrides = ("curation.replay_share=0.5",)
 
 
 class PositiveOnly(Loop):
@@ -188,6 +228,11 @@ class VotedAgain(Loop):
         return super().rows([*kept, *again])
 
 
+class NearBaseSoup(Soup):
+    reason = "near_base and soup"
+    overrides = NearBase.overrides
+
+
 class FromBase(Loop):
     reason = "each round trains the base model anew on all labels so far, so that errors do not add up in the weights"
     overrides = ("solver.steps=30",)
@@ -281,6 +326,11 @@ class OnlyPaidIfTypical(PaidIfTypical):
         return Loop.curated(self, votes)
 
 
+class NearBaseTypical(PaidIfTypical):
+    reason = "near_base and paid_if_typical"
+    overrides = NearBase.overrides
+
+
 class PaidIfTypicalAndTrusted(PaidIfTypical):
     reason = "paid_if_typical and trusted: typical questions with clear majorities"
     overrides = Trusted.overrides
@@ -316,6 +366,15 @@ ALL: dict[str, type[Loop]] = {
     "trusted": Trusted,
     "trusted_band": TrustedBand,
     "near_base": NearBase,
+    "open_band": OpenBand,
+    "two_passes": TwoPasses,
+    "near_base_open": NearBaseOpen,
+    "near_base_two_passes": NearBaseTwoPasses,
+    "near_base_weak": NearBaseWeak,
+    "near_base_strong": NearBaseStrong,
+    "near_base_replay": NearBaseReplay,
+    "near_base_soup": NearBaseSoup,
+    "near_base_typical": NearBaseTypical,
     "solver_near_base": SolverNearBase,
     "fresh_challenger": FreshChallenger,
     "replay": Replay,

@@ -144,13 +144,17 @@ class Loop:
         job = self.settings.solver
         trainer = grpo.Trainer(self.solver, self.base if job.reference == "base" else self.solver, job)
         batches = self._batches(list(rows))
-        for _ in range(job.steps if rows else 0):
+        for _ in range(self.steps(rows)):
             batch = [row for row in next(batches) for _ in range(job.rollouts)]
             prompts = [self.ids(row.prompt) for row in batch]
             responses = self.sampled(trainer.weights, prompts, self.settings.model.answer_tokens, job)
             rewards = [self.reward(row, self.boxed(reply)) for row, reply in zip(batch, responses, strict=True)]
             trainer.step(prompts, responses, self.advantages(batch, rewards))
         return copied(trainer.weights)
+
+    def steps(self, rows: Sequence[SolverRow]) -> int:
+        """GRPO steps on these rows."""
+        return self.settings.solver.steps if rows else 0
 
     def reward(self, row: SolverRow, answer: str | None) -> float:
         return float(answer is not None and same_answer(answer, row.reward_model["ground_truth"]))
