@@ -104,7 +104,11 @@ def test_what_a_job_saves_is_what_verl_is_told(words, bytes_of_a_weight):
 def test_the_model_of_a_run_is_the_one_it_builds_or_is_given():
     tiny = settings.load(["hardware=cpu"])
     # A tiny model that a run left has 847,896 bytes, a header and 4 for each weight.
-    assert 840_000 < disk_space.room(tiny, Path("nowhere"), {}).saved["solver"] < 847_896
+    once = disk_space.room(tiny, Path("nowhere"), {}).saved
+    assert 840_000 < once["solver"] < 847_896
+    mean = settings.load(["hardware=cpu", "solver.towards_start=0.5"])
+    with_mean = disk_space.room(mean, Path("nowhere"), {}).saved
+    assert with_mean == {**once, "solver": 2 * once["solver"]}
     given = ["hardware=cpu", "model.build=null", "model.truth=null", "model.path=nobody/has-this-model"]
     unknown = disk_space.room(settings.load([*given, "~evaluation.benchmarks.tiny"]), Path("nowhere"), {})
     assert unknown.saved is None

@@ -91,6 +91,11 @@ class NearBaseOpen(Loop):
     overrides = (*NearBase.overrides, *OpenBand.overrides)
 
 
+class BothNearBase(Loop):
+    reason = "near_base and solver_near_base"
+    overrides = (*NearBase.overrides, "solver.reference=base")
+
+
 class NearBaseTwoPasses(TwoPasses):
     reason = "near_base and two_passes"
     overrides = NearBase.overrides
@@ -159,6 +164,11 @@ class Committee(Loop):
         return self.counted(asked, [sum(answers, []) for answers in zip(*parts, strict=True)])
 
 
+class NearBaseCommittee(Committee):
+    reason = "near_base and committee"
+    overrides = NearBase.overrides
+
+
 class Confirmed(Loop):
     reason = "a label counts only if the base model's majority is the same: 5 votes each"
 
@@ -178,6 +188,11 @@ class Confirmed(Loop):
 
     def curated(self, votes: Sequence[VotedQuestion]) -> list[VotedQuestion]:
         return [item for item in super().curated(votes) if item.question in self.confirmed]
+
+
+class NearBaseConfirmed(Confirmed):
+    reason = "near_base and confirmed"
+    overrides = NearBase.overrides
 
 
 class ConfirmedBefore(Confirmed):
@@ -231,6 +246,11 @@ class VotedAgain(Loop):
 class NearBaseSoup(Soup):
     reason = "near_base and soup"
     overrides = NearBase.overrides
+
+
+class NearBaseWeakSoup(Soup):
+    reason = "near_base_weak and soup"
+    overrides = NearBaseWeak.overrides
 
 
 class FromBase(Loop):
@@ -372,8 +392,12 @@ ALL: dict[str, type[Loop]] = {
     "near_base_two_passes": NearBaseTwoPasses,
     "near_base_weak": NearBaseWeak,
     "near_base_strong": NearBaseStrong,
+    "both_near_base": BothNearBase,
+    "near_base_committee": NearBaseCommittee,
+    "near_base_confirmed": NearBaseConfirmed,
     "near_base_replay": NearBaseReplay,
     "near_base_soup": NearBaseSoup,
+    "near_base_weak_soup": NearBaseWeakSoup,
     "near_base_typical": NearBaseTypical,
     "solver_near_base": SolverNearBase,
     "fresh_challenger": FreshChallenger,

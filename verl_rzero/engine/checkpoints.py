@@ -13,6 +13,9 @@ from verl_rzero.engine.memory import width_of
 WHOLE = "whole"
 """Beside what verl saves of a model with an adapter: the model with the adapter added to its weights."""
 
+MEAN = "mean"
+"""Beside what was trained: its mean with what training began with."""
+
 _WHOLE_MODEL_BYTES = 4
 """Of a weight of the model that an adapter is added to."""
 
@@ -84,6 +87,38 @@ def _adapter(saved: Path) -> Iterator[tuple[str, Any]]:
             for name in names:
                 if "lora_" in name:
                     yield name.replace(".default.", "."), file.get_tensor(name)
+
+
+def towards(start: Path | str, trained: Path, share: float) -> Path:
+    """The directory of the mean of two models: each weight is (1 - share) of the one in `trained` plus `share` of the
+    one in `start`: linear interpolation towards the initialization (WARP, arXiv 2406.16768).
+
+    Args:
+        start: Hugging Face directory or hub name.
+        trained: Hugging Face directory of what was trained from it; stays as it is, so that a stage that was broken off
+            here may do it again.
+
+    Raises:
+        RuntimeError: a weight is not there in `start`, or has another shape.
+    """
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoModelForCausalLM
+
+    before = AutoModelForCausalLM.from_pretrained(start, dtype="auto").state_dict()
+    mean = trained.with_name(MEAN)
+    shutil.copytree(trained, mean, ignore=shutil.ignore_patterns("*.safetensors"), dirs_exist_ok=True)
+    for path in sorted(trained.glob("*.safetensors")):
+        weights = load_file(path)
+        for name, weight in weights.items():
+            if name not in before or before[name].shape != weight.shape:
+                raise RuntimeError(f"{path}: {name} is not in {start} as it is here, so there is no mean of both")
+            weights[name] = torch.lerp(weight, before[name].to(weight.dtype), share)
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+        save_file(weights, mean / path.name, metadata)
+    return mean
 
 
 def make_portable(model: Path, start: Path | str) -> None:

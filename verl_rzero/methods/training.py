@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from verl_rzero.base.errors import UserError
 from verl_rzero.data import records, run_dir
 from verl_rzero.data.outputs import model_of
-from verl_rzero.engine.checkpoints import add_adapter, make_portable
+from verl_rzero.engine.checkpoints import add_adapter, make_portable, towards
 from verl_rzero.methods.inputs import StageInputs
 from verl_rzero.methods.policies import BASE
 from verl_rzero.rules.prompts import Messages
@@ -52,10 +52,14 @@ def train(
     trained, steps = grpo.trained_model(config), trainer.records
     if asked.lora.rank:
         trained = add_adapter(trained, start, config)
+    share = asked.solver.towards_start if role == "solver" else 0.0
+    if share:
+        trained = towards(start, trained, share)
     make_portable(trained, start)
     trained.rename(stage.dir / "model")
     if asked.hardware.device == "cpu":  # for the stages that follow in this process
-        stage.engines.keep(stage.dir / "model", trainer.rollout_servers(), trainer.tokenizer)
+        if not share:  # else the engines have other weights
+            stage.engines.keep(stage.dir / "model", trainer.rollout_servers(), trainer.tokenizer)
         if frozen_solver is not None:
             stage.engines.keep(frozen_solver, trainer.solver_servers(), trainer.tokenizer)
     if list(config.actor_rollout_ref.actor.checkpoint.save_contents) == jobs.saved(asked):

@@ -155,7 +155,10 @@ def room(settings: Settings, run: Path, configs: Mapping[str, DictConfig]) -> Ro
     adapter = memory.adapter_size(shape, settings.lora.rank) if shape is not None else 0
     saved = {role: checkpoints.bytes_saved(config, count, adapter) for role, config in configs.items()}
     once = dict.fromkeys(("model", "challenger", "solver"), _FLOAT32 * count)
-    return Room(run, settings, {**once, **saved})
+    needed = {**once, **saved}
+    if settings.solver.towards_start:  # the mean beside what was trained
+        needed["solver"] += _FLOAT32 * count
+    return Room(run, settings, needed)
 
 
 def parameters(settings: Settings, run: Path) -> int | None:

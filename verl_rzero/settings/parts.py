@@ -134,6 +134,13 @@ class Solver(Training):
             at_most=1,
         )
     )
+    towards_start: float = field(
+        metadata=doc(
+            "share of the stage's start in the model that it leaves, the mean of both's weights; 0 for none of it",
+            at_least=0,
+            at_most=0.9,
+        )
+    )
 
 
 @dataclass(frozen=True)

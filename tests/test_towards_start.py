@@ -1,0 +1,80 @@
+"""A Solver stage that leaves the mean of what it trained and what it began with (solver.towards_start)."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from verl_rzero import settings
+from verl_rzero.base.errors import UserError
+from verl_rzero.data import run_dir
+from verl_rzero.engine.checkpoints import towards
+from verl_rzero.methods import plan
+from verl_rzero.tiny_world.base_model import make_model
+from verl_rzero.tiny_world.tokenizer import make_tokenizer
+
+
+def saved(path: Path, seed: int) -> Path:
+    tokenizer = make_tokenizer()
+    make_model(tokenizer, seed).save_pretrained(path, max_shard_size="300KB")
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def start(tmp_path) -> Path:
+    return saved(tmp_path / "start", 1)
+
+
+@pytest.fixture
+def trained(tmp_path) -> Path:
+    return saved(tmp_path / "actor/huggingface", 2)
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return dict(AutoModelForCausalLM.from_pretrained(path).state_dict())
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_each_weight_is_the_mean_of_both(start, trained, share):
+    assert len([*trained.glob("*.safetensors")]) > 1
+    first, second = weights(start), weights(trained)
+    mean = towards(start, trained, share)
+    found = weights(mean)
+    assert found.keys() == first.keys()
+    for name, weight in found.items():
+        torch.testing.assert_close(weight, (1 - share) * second[name] + share * first[name])
+    torch.testing.assert_close(weights(trained), second)
+    assert AutoTokenizer.from_pretrained(mean).chat_template == make_tokenizer().chat_template
+
+
+def test_what_was_broken_off_is_done_again(start, trained):
+    expected = weights(towards(start, trained, 0.5))
+    torch.testing.assert_close(weights(towards(start, trained, 0.5)), expected)
+
+
+def test_weights_that_the_start_has_not_have_no_mean(start, trained):
+    path = sorted(trained.glob("*.safetensors"))[0]
+    changed = load_file(path)
+    name = next(iter(changed))
+    save_file({**changed, name: changed[name][:1].clone()}, path)
+    with pytest.raises(RuntimeError, match=f"{name} is not in .*start"):
+        towards(start, trained, 0.5)
+
+
+def test_what_depends_on_it():
+    def of(*words: str) -> dict[str, dict]:
+        asked = settings.load(["rounds=1", *words])
+        return {item.kind.name: run_dir.chosen_settings(asked, item.kind.depends) for item in plan.plan(asked)}
+
+    plain, moved = of(), of("solver.towards_start=0.5")
+    assert [name for name in plain if plain[name] != moved[name]] == ["solver"]
+    assert moved["solver"]["solver.towards_start"] == 0.5
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_share_that_leaves_nothing_or_less_is_refused(share):
+    with pytest.raises(UserError, match="solver.towards_start"):
+        settings.load([f"solver.towards_start={share}"])
