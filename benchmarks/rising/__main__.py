@@ -9,7 +9,6 @@ settings of all runs in the directory: take another one for others.
 """
 
 import argparse
-import json
 import shutil
 import statistics
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import ideas
+from loop import rounds_of
 
 from verl_rzero.tiny_world import base_model
 
@@ -45,11 +45,6 @@ def one(directory: Path, idea: str, seed: int, rounds: int, overrides: Sequence[
     shutil.rmtree(part, ignore_errors=True)
     ideas.ALL[idea](base_of(directory, seed), seed, part, overrides).run(rounds)
     part.rename(directory / f"{idea}_{seed}")
-
-
-def rounds_of(directory: Path, idea: str, seed: int) -> list[dict[str, Any]]:
-    path = directory / f"{idea}_{seed}" / "rounds.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def table(directory: Path, names: Sequence[str], seeds: Sequence[int]) -> str:

@@ -351,6 +351,15 @@ class NearBaseTypical(PaidIfTypical):
     overrides = NearBase.overrides
 
 
+class NearBaseTypicalSoup(NearBaseTypical, Soup):
+    reason = "near_base, paid_if_typical and soup"
+
+
+class NearBaseOnlyPaidIfTypical(OnlyPaidIfTypical):
+    reason = "near_base and only_paid_if_typical"
+    overrides = NearBase.overrides
+
+
 class PaidIfTypicalAndTrusted(PaidIfTypical):
     reason = "paid_if_typical and trusted: typical questions with clear majorities"
     overrides = Trusted.overrides
@@ -399,6 +408,8 @@ ALL: dict[str, type[Loop]] = {
     "near_base_soup": NearBaseSoup,
     "near_base_weak_soup": NearBaseWeakSoup,
     "near_base_typical": NearBaseTypical,
+    "near_base_typical_soup": NearBaseTypicalSoup,
+    "near_base_only_paid": NearBaseOnlyPaidIfTypical,
     "solver_near_base": SolverNearBase,
     "fresh_challenger": FreshChallenger,
     "replay": Replay,

@@ -227,6 +227,12 @@ def _reply(answer: str | None) -> Reply:
     return Reply("" if answer is None else f"\\boxed{{{answer}}}", answer is not None)
 
 
+def rounds_of(directory: Path, idea: str, seed: int) -> list[dict[str, Any]]:
+    """What a run has reported, the base model first; nothing where there is no such run."""
+    path = directory / f"{idea}_{seed}" / "rounds.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
 def described(votes: Sequence[VotedQuestion], kept: Sequence[VotedQuestion]) -> dict[str, Any]:
     """What the questions and labels of a round are like; reads the truth."""
     inside = [task.in_grammar(item.question) for item in votes]
