@@ -310,7 +310,7 @@ def test_verls_own_metrics_are_those_of_the_settings(run):
         bound = (job.rollouts - 1) / math.sqrt(job.rollouts) + 1e-3
         steps = run_dir.result(run / f"round_1/{role}")["steps"]
         for step in steps:
-            assert step["kl_weight"] == pytest.approx(job.kl)
+            assert step["kl_weight"] == pytest.approx(job.kl_weight)
             assert step["lr"] == pytest.approx(job.lr)
             assert -bound <= step["advantage_min"] <= 0 <= step["advantage_max"] <= bound
         assert max(step["advantage_max"] for step in steps) > 0.3

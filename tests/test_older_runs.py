@@ -89,7 +89,7 @@ def test_every_other_missing_key_is_refused(older):
         settings.read(path)
 
 
-@pytest.mark.parametrize("method", ["paper", "released", "robust"])
+@pytest.mark.parametrize("method", ["paper", "released"])  # robust sets some of them
 def test_no_stage_of_rzero_depends_on_them(method):
     # else the hashes in an older run's manifests would be of other keys
     asked = settings.load(words(Path("x"), "rounds=1", f"method={method}"))

@@ -141,7 +141,7 @@ def test_an_update_follows_verls_loss(base, prompts, monkeypatch):
     assert numbers["actor/pg_clipfrac"] > 0
     assert numbers["actor/pg_clipfrac_lower"] > 0
     kl = (kl_penalty_forward(new, old, "low_var_kl") * mask).sum() / mask.sum()
-    (policy + job.kl * kl).backward()
+    (policy + job.kl_weight * kl).backward()
     for name, weight in weights.items():
         assert torch.allclose(ours[name], weight.grad, rtol=1e-3, atol=1e-5), name
 

@@ -7,15 +7,16 @@ import pytest
 
 from verl_rzero import settings
 from verl_rzero.base.errors import UserError
-from verl_rzero.data import anchors, records
+from verl_rzero.data import anchors, records, run_dir
 from verl_rzero.data.records import Question, VotedQuestion
 from verl_rzero.engine import asking, jobs
 from verl_rzero.engine.processes import RUN_VARIABLE
-from verl_rzero.methods import inputs, work
+from verl_rzero.methods import inputs, plan, work
 from verl_rzero.rules import curation, prompts, solver_data
 from verl_rzero.rules.repetition import cluster_shares, shares_with_memory
 from verl_rzero.rules.reward import challenger_reward
 from verl_rzero.rules.uncertainty import uncertainty_reward
+from verl_rzero.settings import schema
 
 
 def voted(number: int, round_: int = 1, agreeing: int = 5, question: str | None = None) -> VotedQuestion:
@@ -263,14 +264,23 @@ def of_nine(agreeing: int, question: str = "q") -> VotedQuestion:
     )  # fmt: skip
 
 
-def test_the_robust_preset_keeps_the_papers_reward_and_adds_what_later_work_found():
-    robust, paper = (settings.load([f"method={name}"]) for name in ("robust", "paper"))
-    assert robust.challenger.repetition_scope == "rounds"
-    changed = {
-        key: value
-        for key, value in settings.as_dict(robust)["challenger"].items()
-        if value != settings.as_dict(paper)["challenger"][key]
-    }
-    assert set(changed) == {"repetition_scope"}
-    assert robust.band == paper.band
-    assert robust.curation.replay_share == 0.1
+@pytest.mark.parametrize("model", ["tiny", "smollm2", "qwen3_4b_base"])
+def test_the_robust_preset_holds_the_challenger_three_times_nearer_to_the_base_model(model):
+    words = [f"model={model}", "hardware=1gpu"]
+    robust, paper = (settings.load([f"method={name}", *words]) for name in ("robust", "paper"))
+    of_robust, of_paper = (schema.flat(settings.as_dict(asked)) for asked in (robust, paper))
+    changed = {key for key, value in of_robust.items() if value != of_paper[key]}
+    assert changed <= {"challenger.reference", "challenger.kl_times"}
+    job = jobs.verl_config(robust, "challenger", model="m", train_file="f", stage_dir="s", solver="m", base="b")
+    assert job.verl_rzero.reference_model == "b"
+    assert job.actor_rollout_ref.actor.kl_loss_coef == pytest.approx(3 * paper.challenger.kl)
+
+
+def test_a_challenger_of_another_weight_depends_on_it_and_one_of_the_usual_does_not():
+    def of(*words: str) -> dict[str, dict]:
+        asked = settings.load(["rounds=1", *words])
+        return {item.kind.name: run_dir.chosen_settings(asked, item.kind.depends) for item in plan.plan(asked)}
+
+    plain, held = of(), of("challenger.kl_times=3")
+    assert [name for name in plain if plain[name] != held[name]] == ["challenger"]
+    assert "challenger.kl_times" not in plain["challenger"]

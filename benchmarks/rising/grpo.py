@@ -50,7 +50,7 @@ class Trainer:
             old_BR, reference_BR = (_padded([each[i] for i in micro], new_BR.shape[1]) for each in (old, reference))
             mask_BR = _padded([torch.ones(len(responses[i])) for i in micro], new_BR.shape[1])
             loss_BR = self._policy_loss(new_BR, old_BR, advantage_B[micro, None])
-            loss_BR = loss_BR + self.job.kl * _divergence(new_BR, reference_BR)
+            loss_BR = loss_BR + self.job.kl_weight * _divergence(new_BR, reference_BR)
             ((loss_BR * mask_BR).sum() / tokens).backward()
         torch.nn.utils.clip_grad_norm_(self.weights.values(), GRADIENT_NORM)
         self.optimizer.step()

@@ -71,6 +71,16 @@ class TwoPasses(Loop):
         return min(super().steps(rows), -(-2 * len(rows) // self.settings.solver.batch_size))
 
 
+class NearBaseMore(Loop):
+    reason = "near_base keeps few questions in late rounds: ask for twice as many, for 1.3 times the answers"
+    overrides = (*NearBase.overrides, "candidates=1000")
+
+
+class More(Loop):
+    reason = "as many questions as near_base_more, without near_base"
+    overrides = ("candidates=1000",)
+
+
 class NearBaseWeak(Loop):
     reason = "near_base at the recipe's own weight: is it the reference that matters?"
     overrides = ("challenger.reference=base",)
@@ -351,6 +361,11 @@ class NearBaseTypical(PaidIfTypical):
     overrides = NearBase.overrides
 
 
+class NearBaseTypicalMore(PaidIfTypical):
+    reason = "near_base_more and paid_if_typical"
+    overrides = NearBaseMore.overrides
+
+
 class NearBaseTypicalSoup(NearBaseTypical, Soup):
     reason = "near_base, paid_if_typical and soup"
 
@@ -399,6 +414,8 @@ ALL: dict[str, type[Loop]] = {
     "two_passes": TwoPasses,
     "near_base_open": NearBaseOpen,
     "near_base_two_passes": NearBaseTwoPasses,
+    "near_base_more": NearBaseMore,
+    "more": More,
     "near_base_weak": NearBaseWeak,
     "near_base_strong": NearBaseStrong,
     "both_near_base": BothNearBase,
@@ -408,6 +425,7 @@ ALL: dict[str, type[Loop]] = {
     "near_base_soup": NearBaseSoup,
     "near_base_weak_soup": NearBaseWeakSoup,
     "near_base_typical": NearBaseTypical,
+    "near_base_typical_more": NearBaseTypicalMore,
     "near_base_typical_soup": NearBaseTypicalSoup,
     "near_base_only_paid": NearBaseOnlyPaidIfTypical,
     "solver_near_base": SolverNearBase,

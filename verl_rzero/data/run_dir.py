@@ -141,12 +141,15 @@ def fail_stage(stage_dir: Path, how: str) -> None:
 def chosen_settings(settings: Settings, depends: tuple[str, ...]) -> dict[str, Any]:
     """The settings at and below the dotted names `depends`, as one dict with dotted keys in alphabetical order.
 
-    Those of an adapter and of a mean with the start are left out where there is none: a run from before there were any
-    has the same.
+    Those that came later and do nothing as they are set are left out: a run from before there were any has the same.
     """
     leaves = schema.flat(as_dict(settings))
-    unused = {"lora": not settings.lora.rank, "solver.towards_start": not settings.solver.towards_start}
-    absent = tuple(name for name, is_unused in unused.items() if is_unused)
+    does_nothing = {
+        "lora": not settings.lora.rank,
+        "solver.towards_start": not settings.solver.towards_start,
+        "challenger.kl_times": settings.challenger.kl_times == 1.0,
+    }
+    absent = tuple(name for name, is_so in does_nothing.items() if is_so)
     leaves = {key: value for key, value in leaves.items() if not _is_below(key, absent)}
     return {key: leaves[key] for key in sorted(leaves) if _is_below(key, depends)}
 

@@ -80,9 +80,19 @@ class Training:
     top_k: int = field(metadata=doc("of the rollouts; -1 for all tokens", at_least=-1))
     verl: dict[str, Any] = field(metadata=doc("any key of verl's own configuration, for this job"))
 
+    @property
+    def kl_weight(self) -> float:
+        """Of the KL loss in the end."""
+        return self.kl
+
 
 @dataclass(frozen=True)
 class Challenger(Training):
+    kl_times: float = field(
+        metadata=doc(
+            "what challenger.kl is multiplied by: that is a model's, this is a method's, to hold it nearer", at_least=0
+        )
+    )
     train_rounds: int | None = field(
         metadata=doc("train it in this many rounds and freeze it after that; null for all", at_least=0)
     )
@@ -123,6 +133,10 @@ class Challenger(Training):
     )
     invalid_reward: float = field(metadata=doc("reward of a text that holds no well-formed question"))
     floor: float | None = field(metadata=doc("lowest reward of a well-formed question; null for none"))
+
+    @property
+    def kl_weight(self) -> float:
+        return self.kl * self.kl_times
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def _batch_problems(role: str, job: Challenger | Solver) -> Iterator[UserError]:
 
 
 def _reference_problems(role: str, job: Challenger | Solver, lora: Lora) -> Iterator[UserError]:
-    if lora.rank and job.kl and job.reference == "base":
+    if lora.rank and job.kl_weight and job.reference == "base":
         why = "with lora.rank the reference is the model without its adapter, which is that of the stage's start"
         instead = f"Write {role}.reference=stage_start, or lora.rank=0."
         yield refusal(f"{role}.reference", job.reference, why, instead)
