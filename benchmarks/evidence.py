@@ -28,6 +28,17 @@ from verl_rzero.rules import code_tasks
 _TTRL = ["method=ttrl", "model=ttrl_tiny", "solver.steps=15", "solver.batch_size=64", "solver.minibatch_size=32"]
 """With as many Solver steps and rollouts as R-Zero's recipe for the tiny world."""
 
+_SAFEGUARDS = [
+    "challenger.repetition_scope=rounds",
+    "curation.ill_posed_share=0.3",
+    "curation.min_answered=6",
+    "curation.min_margin_ratio=1.6",
+    "curation.rank_band=[0.3,0.7]",
+    "curation.duplicates=drop_across_rounds",
+    "curation.replay_share=0.1",
+]
+"""What other people's papers found on larger models."""
+
 _ZERO = ["method=absolute_zero", "model=code_tiny"]
 
 RUNS = {
@@ -41,6 +52,7 @@ RUNS = {
         "shared": ["roles=shared"],
         "released": ["method=released", "rounds=3"],
         "robust": ["method=robust"],
+        "safeguards": _SAFEGUARDS,
         "ttrl": _TTRL,
         "ttrl_weak": [*_TTRL, "model.build_steps=300"],
     },
