@@ -222,7 +222,9 @@ def main() -> None:
     parser.add_argument("--after", type=int, default=3, metavar="ROUND", help="that the tables of means are of")
     parser.add_argument("--table", action="store_true", help="start nothing, print the tables")
     args, overrides = parser.parse_known_args()
-    runs = args.runs or list(RUNS[args.model])
+    named = args.runs or list(RUNS[args.model])
+    runs = [word for word in named if "=" not in word]
+    overrides += [word for word in named if "=" in word]
     if unknown := {*runs} - {*RUNS[args.model]}:
         parser.error(f"--runs: {', '.join(sorted(unknown))}: not among {', '.join(RUNS[args.model])}")
     args.directory.mkdir(parents=True, exist_ok=True)
