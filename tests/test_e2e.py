@@ -70,6 +70,7 @@ TTRL = [
     "~evaluation.benchmarks.unlabelled",
 ]
 AS_ON_GPUS = [
+    "method=robust",
     "rounds=1",
     "model.build=null",
     "model.truth=null",
@@ -416,7 +417,7 @@ def done_on_the_first_base(run: Path, name: str, words: list[str], ray_directory
 @pytest.fixture(scope="module")
 def as_on_gpus(run: Path, ray_directory: str) -> Path:
     """A round with what only recipes for GPUs have: the Solver votes after the rollout, by turns with it; the old
-    log-probabilities are computed; the store has eight parts.
+    log-probabilities are computed; the store has eight parts. And the method is the robust one.
     """
     return done_on_the_first_base(run, "as_on_gpus", AS_ON_GPUS, ray_directory)
 
@@ -437,6 +438,18 @@ def test_old_log_probabilities_are_computed(run, as_on_gpus, role):
     assert step["kl"] == pytest.approx(0, abs=1e-5)  # one update: the model was its own reference
     assert step["advantage_max"] == pytest.approx(max(advantages(rows_of(as_on_gpus, role, 1))), abs=1e-4)
     assert processes_of(as_on_gpus) == []
+
+
+def test_the_robust_solver_goes_half_of_the_way(run, as_on_gpus):
+    before, after = (
+        load_file(model / "model.safetensors")
+        for model in (run / "base/model/model", as_on_gpus / "round_1/solver/model")
+    )
+    job = settings.read(as_on_gpus / "settings.yaml").solver
+    assert (job.steps, job.towards_start) == (1, 0.5)
+    # The first step of AdamW moves a weight by its rate, but for what decays.
+    moved = np.concatenate([np.abs(after[name] - before[name]).ravel() for name in before])
+    assert np.median(moved) == pytest.approx(job.lr / 2, rel=0.05)
 
 
 @pytest.fixture(scope="module")
