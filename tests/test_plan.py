@@ -149,6 +149,8 @@ def test_stages_that_follow_training_share_its_process_on_a_cpu():
         ["round_1/questions"],
         ["round_1/votes"],
     ]
+    # The engines of a Solver that goes half of the way have its other half too.
+    assert kinds(load(["rounds=1", "solver.towards_start=0.5"]))[-2:] == [["round_1/solver"], ["round_1/evaluation"]]
     assert all(len(group) == 1 for group in kinds(load(["rounds=1", "hardware=1gpu"])))
 
 

