@@ -25,10 +25,12 @@ else:
     import asyncio
     from types import SimpleNamespace
 
+    import ray
     import tensordict
     import torch
     from verl.experimental.agent_loop import AgentLoopOutput
     from verl.trainer.ppo.v1 import agent_loop_tq, trainer_base
+    from verl.workers import engine_workers
     from verl.workers.rollout import replica
     from verl.workers.rollout.vllm_rollout import vllm_rollout
 
@@ -42,6 +44,10 @@ else:
     ENGINE = Path(guards.__file__).parent
 
     def test_the_installed_packages_are_those_that_we_rely_on():
+        guards.check()
+
+    def test_they_are_so_too_when_ray_has_made_actors_of_them():
+        ray.remote(engine_workers.ActorRolloutRefWorker)
         guards.check()
 
     def test_every_file_of_the_table_is_there():
