@@ -2,6 +2,7 @@
 
 import pytest
 
+from verl_rzero.data import run_dir
 from verl_rzero.methods import plan
 from verl_rzero.methods.policies import trains
 from verl_rzero.settings import Settings, load, schema
@@ -132,6 +133,18 @@ def test_everything_a_stage_depends_on_is_a_setting():
     known = [key.name for key in schema.keys(Settings)]
     for name in plan.ALL_DEPENDS:
         assert any(key == name or key.startswith(f"{name}.") for key in known), name
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"), [("challenger.kl_times=3", "challenger"), ("solver.towards_start=0.5", "solver")]
+)
+def test_a_setting_that_does_nothing_is_none_that_a_stage_depends_on(word, kind):
+    key = word.partition("=")[0]
+    depends = [
+        [stage.kind.name for stage in plan.plan(asked) if key in run_dir.chosen_settings(asked, stage.kind.depends)]
+        for asked in (load(["rounds=1"]), load(["rounds=1", word]))
+    ]
+    assert depends == [[], [kind]]
 
 
 def test_stages_that_follow_training_share_its_process_on_a_cpu():

@@ -25,9 +25,6 @@ SMALL = [
     "solver.minibatch_size=2", "evaluation.k=2", "model.answer_tokens=32",
 ]  # fmt: skip
 
-CHANGES_A_STEP = [name for name, idea in ideas.ALL.items() if any(map(callable, vars(idea).values()))]
-"""The others are settings alone."""
-
 
 @pytest.fixture(scope="module")
 def tokenizer():
@@ -160,14 +157,8 @@ def test_a_step_makes_an_update_for_each_minibatch_with_short_gradients(base, pr
 
 
 @pytest.mark.parametrize("name", ideas.ALL)
-def test_every_idea_has_a_reason_and_settings_that_are_valid(name, base, tmp_path):
+def test_every_idea_runs(name, base, tmp_path):
     assert ideas.ALL[name].reason
-    run = ideas.ALL[name](base, 1, tmp_path / "run")
-    assert run.settings.model.name == "tiny"
-
-
-@pytest.mark.parametrize("name", ["paper", *CHANGES_A_STEP])
-def test_every_idea_that_changes_a_step_runs(name, base, tmp_path):
     run = ideas.ALL[name](base, 1, tmp_path / "run", SMALL)
     run.benchmark = run.benchmark[:10]
     run.run(2)

@@ -7,11 +7,11 @@ import pytest
 
 from verl_rzero import settings
 from verl_rzero.base.errors import UserError
-from verl_rzero.data import anchors, records, run_dir
+from verl_rzero.data import anchors, records
 from verl_rzero.data.records import Question, VotedQuestion
 from verl_rzero.engine import asking, jobs
 from verl_rzero.engine.processes import RUN_VARIABLE
-from verl_rzero.methods import inputs, plan, work
+from verl_rzero.methods import inputs, work
 from verl_rzero.rules import curation, prompts, solver_data
 from verl_rzero.rules.repetition import cluster_shares, shares_with_memory
 from verl_rzero.rules.reward import challenger_reward
@@ -275,13 +275,3 @@ def test_the_robust_preset_holds_the_challenger_near_the_base_model_and_goes_hal
     job = jobs.verl_config(robust, "challenger", model="m", train_file="f", stage_dir="s", solver="m", base="b")
     assert job.verl_rzero.reference_model == "b"
     assert job.actor_rollout_ref.actor.kl_loss_coef == pytest.approx(3 * paper.challenger.kl)
-
-
-def test_a_challenger_of_another_weight_depends_on_it_and_one_of_the_usual_does_not():
-    def of(*words: str) -> dict[str, dict]:
-        asked = settings.load(["rounds=1", *words])
-        return {item.kind.name: run_dir.chosen_settings(asked, item.kind.depends) for item in plan.plan(asked)}
-
-    plain, held = of(), of("challenger.kl_times=3")
-    assert [name for name in plain if plain[name] != held[name]] == ["challenger"]
-    assert "challenger.kl_times" not in plain["challenger"]

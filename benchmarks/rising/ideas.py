@@ -17,10 +17,6 @@ from verl_rzero.rules.voting import vote
 from verl_rzero.tiny_world import task
 
 
-class Paper(Loop):
-    pass
-
-
 class TruthFilter(Loop):
     reason = "bound: wrong labels are dropped, by the truth"
 
@@ -36,84 +32,11 @@ class TruthLabels(Loop):
         return [dataclasses.replace(item, label=item.truth) for item in kept if item.truth is not None]
 
 
-class Trusted(Loop):
-    reason = "pay the Challenger, and keep, where majorities are mostly right: agreement about .75, not .5 (Prism)"
-    overrides = ("challenger.uncertainty=zpd", "challenger.uncertainty_peak=0.75", "band=[0.5,0.9]")
-
-
-class TrustedBand(Loop):
-    reason = "as the paper asks, but keep only clear majorities"
-    overrides = ("band=[0.5,0.9]",)
-
-
-class NearBase(Loop):
-    reason = "the Challenger leaves the questions that it knows how to ask: hold it near the base model"
-    overrides = ("challenger.reference=base", "challenger.kl=0.3")
-
-
-class Replay(Loop):
-    reason = "half of the rows from earlier rounds, whose labels were better (R-Quest, R-Diverse)"
-    overrides = ("curation.replay_share=0.5",)
-
-
-class OpenBand(Loop):
-    reason = (
-        "as the Solver masters what it is asked, the band keeps the rest alone; clear majorities are right and hold "
-        "it where it is"
-    )
-    overrides = ("band=[0.5,1]",)
-
-
 class TwoPasses(Loop):
     reason = "the fewer questions are kept, the more often each is learned from: at most two passes"
 
     def steps(self, rows: Sequence[SolverRow]) -> int:
         return min(super().steps(rows), -(-2 * len(rows) // self.settings.solver.batch_size))
-
-
-class NearBaseMore(Loop):
-    reason = "near_base keeps few questions in late rounds: ask for twice as many, for 1.3 times the answers"
-    overrides = (*NearBase.overrides, "candidates=1000")
-
-
-class More(Loop):
-    reason = "as many questions as near_base_more, without near_base"
-    overrides = ("candidates=1000",)
-
-
-class NearBaseWeak(Loop):
-    reason = "near_base at the recipe's own weight: is it the reference that matters?"
-    overrides = ("challenger.reference=base",)
-
-
-class NearBaseStrong(Loop):
-    reason = "near_base at a weight of 1: how much of it is too much?"
-    overrides = ("challenger.reference=base", "challenger.kl=1")
-
-
-class NearBaseReplay(Loop):
-    reason = "near_base keeps few questions in late rounds: half of the rows from earlier ones"
-    overrides = (*NearBase.overrides, *Replay.overrides)
-
-
-class NearBaseOpen(Loop):
-    reason = "near_base and open_band"
-    overrides = (*NearBase.overrides, *OpenBand.overrides)
-
-
-class BothNearBase(Loop):
-    reason = "near_base and solver_near_base"
-    overrides = (*NearBase.overrides, "solver.reference=base")
-
-
-class NearBaseTwoPasses(TwoPasses):
-    reason = "near_base and two_passes"
-    overrides = NearBase.overrides
-
-
-class SolverNearBase(Loop):
-    reason = "what is learned from wrong labels adds up over rounds: hold the Solver near the base model"
-    overrides = ("solver.reference=base",)
 
 
 class FreshChallenger(Loop):
@@ -158,11 +81,6 @@ class Soup(Loop):
         return mean_of([self.solver, trained])
 
 
-class HalfSteps(Loop):
-    reason = "less is learned from each round's labels"
-    overrides = ("solver.steps=8",)
-
-
 class Committee(Loop):
     reason = "what a round has got wrong its predecessors may know: the votes are shared among the last three Solvers"
     voters = 3
@@ -172,11 +90,6 @@ class Committee(Loop):
         each, rest = divmod(self.settings.votes_of_dataset, len(solvers))
         parts = [self.answered(solver, texts, each + (place < rest)) for place, solver in enumerate(reversed(solvers))]
         return self.counted(asked, [sum(answers, []) for answers in zip(*parts, strict=True)])
-
-
-class NearBaseCommittee(Committee):
-    reason = "near_base and committee"
-    overrides = NearBase.overrides
 
 
 class Confirmed(Loop):
@@ -198,11 +111,6 @@ class Confirmed(Loop):
 
     def curated(self, votes: Sequence[VotedQuestion]) -> list[VotedQuestion]:
         return [item for item in super().curated(votes) if item.question in self.confirmed]
-
-
-class NearBaseConfirmed(Confirmed):
-    reason = "near_base and confirmed"
-    overrides = NearBase.overrides
 
 
 class ConfirmedBefore(Confirmed):
@@ -251,16 +159,6 @@ class VotedAgain(Loop):
         ]
         self.history |= {item.question: list(item.answers) for item in kept}
         return super().rows([*kept, *again])
-
-
-class NearBaseSoup(Soup):
-    reason = "near_base and soup"
-    overrides = NearBase.overrides
-
-
-class NearBaseWeakSoup(Soup):
-    reason = "near_base_weak and soup"
-    overrides = NearBaseWeak.overrides
 
 
 class FromBase(Loop):
@@ -340,6 +238,10 @@ class PaidIfTypical(Typical):
         return [next(known) if each else 0.0 for each in typical]
 
 
+class PaidIfTypicalSoup(PaidIfTypical, Soup):
+    reason = "paid_if_typical and soup"
+
+
 class PaidIfTypicalOfSolver(PaidIfTypical):
     reason = "as paid_if_typical, but the round's Solver is the judge, which is served anyway"
 
@@ -354,30 +256,6 @@ class OnlyPaidIfTypical(PaidIfTypical):
 
     def curated(self, votes: Sequence[VotedQuestion]) -> list[VotedQuestion]:
         return Loop.curated(self, votes)
-
-
-class NearBaseTypical(PaidIfTypical):
-    reason = "near_base and paid_if_typical"
-    overrides = NearBase.overrides
-
-
-class NearBaseTypicalMore(PaidIfTypical):
-    reason = "near_base_more and paid_if_typical"
-    overrides = NearBaseMore.overrides
-
-
-class NearBaseTypicalSoup(NearBaseTypical, Soup):
-    reason = "near_base, paid_if_typical and soup"
-
-
-class NearBaseOnlyPaidIfTypical(OnlyPaidIfTypical):
-    reason = "near_base and only_paid_if_typical"
-    overrides = NearBase.overrides
-
-
-class PaidIfTypicalAndTrusted(PaidIfTypical):
-    reason = "paid_if_typical and trusted: typical questions with clear majorities"
-    overrides = Trusted.overrides
 
 
 class PaidIfConfirmed(Confirmed):
@@ -403,39 +281,77 @@ def _shares(item: VotedQuestion) -> dict[str, float]:
     return {str(answer): item.answers.count(answer) / len(item.answers) for answer in {*item.answers} - {None}}
 
 
+def with_settings(reason: str, *overrides: str, idea: type[Loop] = Loop) -> type[Loop]:
+    """An idea that is settings alone, or another one with settings."""
+    return type(idea.__name__, (idea,), {"reason": reason, "overrides": overrides})
+
+
+NEAR_BASE = ("challenger.reference=base", "challenger.kl_times=3")
+TRUSTED = ("challenger.uncertainty=zpd", "challenger.uncertainty_peak=0.75", "band=[0.5,0.9]")
+REPLAY = ("curation.replay_share=0.5",)
+OPEN_BAND = ("band=[0.5,1]",)
+MORE = ("candidates=1000",)
+
 ALL: dict[str, type[Loop]] = {
-    "paper": Paper,
+    "paper": Loop,
     "truth_filter": TruthFilter,
     "truth_labels": TruthLabels,
-    "trusted": Trusted,
-    "trusted_band": TrustedBand,
-    "near_base": NearBase,
-    "open_band": OpenBand,
-    "two_passes": TwoPasses,
-    "near_base_open": NearBaseOpen,
-    "near_base_two_passes": NearBaseTwoPasses,
-    "near_base_more": NearBaseMore,
-    "more": More,
-    "near_base_weak": NearBaseWeak,
-    "near_base_strong": NearBaseStrong,
-    "both_near_base": BothNearBase,
-    "near_base_committee": NearBaseCommittee,
-    "near_base_confirmed": NearBaseConfirmed,
-    "near_base_replay": NearBaseReplay,
-    "near_base_soup": NearBaseSoup,
-    "near_base_weak_soup": NearBaseWeakSoup,
-    "near_base_typical": NearBaseTypical,
-    "near_base_typical_more": NearBaseTypicalMore,
-    "near_base_typical_soup": NearBaseTypicalSoup,
-    "near_base_only_paid": NearBaseOnlyPaidIfTypical,
-    "solver_near_base": SolverNearBase,
+    "trusted": with_settings(
+        "pay the Challenger, and keep, where majorities are mostly right: agreement about .75, not .5 (Prism)", *TRUSTED
+    ),
+    "trusted_band": with_settings("as the paper asks, but keep only clear majorities", "band=[0.5,0.9]"),
+    "near_base": with_settings(
+        "the Challenger leaves the questions that it knows how to ask: hold it near the base model", *NEAR_BASE
+    ),
+    "near_base_weak": with_settings(
+        "near_base at the recipe's own weight: is it the reference that matters?", "challenger.reference=base"
+    ),
+    "near_base_strong": with_settings(
+        "near_base at ten times the weight: how much of it is too much?",
+        "challenger.reference=base",
+        "challenger.kl_times=10",
+    ),
+    "near_base_more": with_settings(
+        "near_base keeps few questions in late rounds: ask for twice as many, for 1.3 times the answers",
+        *NEAR_BASE,
+        *MORE,
+    ),
+    "near_base_replay": with_settings(
+        "near_base keeps few questions in late rounds: half of the rows from earlier ones", *NEAR_BASE, *REPLAY
+    ),
+    "near_base_open": with_settings("near_base and open_band", *NEAR_BASE, *OPEN_BAND),
+    "near_base_two_passes": with_settings("near_base and two_passes", *NEAR_BASE, idea=TwoPasses),
+    "near_base_committee": with_settings("near_base and committee", *NEAR_BASE, idea=Committee),
+    "near_base_confirmed": with_settings("near_base and confirmed", *NEAR_BASE, idea=Confirmed),
+    "near_base_soup": with_settings("near_base and soup", *NEAR_BASE, idea=Soup),
+    "near_base_weak_soup": with_settings("near_base_weak and soup", "challenger.reference=base", idea=Soup),
+    "near_base_typical": with_settings("near_base and paid_if_typical", *NEAR_BASE, idea=PaidIfTypical),
+    "near_base_typical_more": with_settings(
+        "near_base_more and paid_if_typical", *NEAR_BASE, *MORE, idea=PaidIfTypical
+    ),
+    "near_base_typical_soup": with_settings("near_base_typical and soup", *NEAR_BASE, idea=PaidIfTypicalSoup),
+    "near_base_only_paid": with_settings("near_base and only_paid_if_typical", *NEAR_BASE, idea=OnlyPaidIfTypical),
+    "both_near_base": with_settings("near_base and solver_near_base", *NEAR_BASE, "solver.reference=base"),
+    "solver_near_base": with_settings(
+        "what is learned from wrong labels adds up over rounds: hold the Solver near the base model",
+        "solver.reference=base",
+    ),
     "fresh_challenger": FreshChallenger,
-    "replay": Replay,
+    "more": with_settings("as many questions as near_base_more, without near_base", *MORE),
+    "open_band": with_settings(
+        "as the Solver masters what it is asked, the band keeps the rest alone; clear majorities are right and hold it "
+        "where it is",
+        *OPEN_BAND,
+    ),
+    "replay": with_settings(
+        "half of the rows from earlier rounds, whose labels were better (R-Quest, R-Diverse)", *REPLAY
+    ),
+    "two_passes": TwoPasses,
+    "half_steps": with_settings("less is learned from each round's labels", "solver.steps=8"),
     "positive_only": PositiveOnly,
     "weighted": Weighted,
     "soft_votes": SoftVotes,
     "soup": Soup,
-    "half_steps": HalfSteps,
     "committee": Committee,
     "confirmed": Confirmed,
     "confirmed_before": ConfirmedBefore,
@@ -447,7 +363,7 @@ ALL: dict[str, type[Loop]] = {
     "typical": Typical,
     "paid_if_typical": PaidIfTypical,
     "paid_if_typical_of_solver": PaidIfTypicalOfSolver,
+    "paid_if_typical_trusted": with_settings("paid_if_typical and trusted", *TRUSTED, idea=PaidIfTypical),
     "only_paid_if_typical": OnlyPaidIfTypical,
-    "paid_if_typical_trusted": PaidIfTypicalAndTrusted,
     "paid_if_confirmed": PaidIfConfirmed,
 }

@@ -63,6 +63,8 @@ def main() -> None:
     parser.add_argument("--ideas", nargs="+", required=True)
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
     args = parser.parse_args()
+    if len(args.ideas) > len(COLOURS):
+        parser.error(f"--ideas: {len(COLOURS)} at most, as many as there are colours")
     args.file.write_text(picture(args.directory, args.ideas, args.seeds))
 
 
