@@ -47,10 +47,12 @@ class Engine:
 
     def __init__(self, texts: list[str]) -> None:
         self.texts, self.prompts, self.seeds = texts, [], []
+        self.waited_for: list[float] = []
 
-    async def sample(self, prompts_Q, sampling, seeds_Q) -> AsyncIterator[list[Sample]]:
+    async def sample(self, prompts_Q, sampling, seeds_Q, wait_for=1.0) -> AsyncIterator[list[Sample]]:
         self.prompts += ["".join(map(chr, ids)) for ids in prompts_Q]
         self.seeds += seeds_Q
+        self.waited_for.append(wait_for)
         order = list(range(len(prompts_Q)))[::-1]
         for start in range(0, len(order), 2):
             yield [Sample(i, self.texts[i]) for i in order[start : start + 2]]
@@ -139,8 +141,8 @@ class Dies(Engine):
         super().__init__(texts)
         self.left = after
 
-    async def sample(self, prompts_Q, sampling, seeds_Q) -> AsyncIterator[list[Sample]]:
-        async for batch in super().sample(prompts_Q, sampling, seeds_Q):
+    async def sample(self, prompts_Q, sampling, seeds_Q, wait_for=1.0) -> AsyncIterator[list[Sample]]:
+        async for batch in super().sample(prompts_Q, sampling, seeds_Q, wait_for):
             if self.left <= 0:
                 raise RuntimeError("the engine died")
             self.left -= len(batch)
@@ -215,7 +217,7 @@ def test_sampling_waits_where_counting_is_slower(tmp_path, monkeypatch):
     ahead = []
 
     class Watched(Engine):
-        async def sample(self, prompts_Q, sampling, seeds_Q):
+        async def sample(self, prompts_Q, sampling, seeds_Q, wait_for=1.0):
             for i, given in enumerate(self.texts):
                 ahead.append(i // 4 - len(counted))
                 yield [Sample(i, given)]
@@ -249,14 +251,24 @@ def test_a_failure_of_grading_is_no_silent_loss(tmp_path, monkeypatch):
         asyncio.run(votes(SETTINGS, Engine(["1"] * 12), "s", asked, None, Progress(tmp_path, 12, "answer"), kept))
 
 
+def test_a_datasets_replies_are_waited_for_as_the_settings_say(tmp_path):
+    wanted = settings.load(["votes=4", "candidates=3", "model.build_steps=1", "sampling.wait_for=0.75"])
+    engine = Engine(["\\boxed{1}"] * 12)
+    asyncio.run(questions(wanted, engine, "c", 1, Progress(tmp_path, 3, "question"), parts(tmp_path)))
+    asked = [question(i, 1, f"<question>{i}+2</question>", 0, "c") for i in range(3)]
+    kept = parts(tmp_path, VotedQuestion)
+    asyncio.run(votes(wanted, engine, "s", asked, None, Progress(tmp_path, 12, "answer"), kept))
+    assert engine.waited_for == [0.75, 0.75]
+
+
 def test_votes_are_counted_while_others_are_sampled(tmp_path, monkeypatch):
     """All votes but the last are there before the last replies are."""
     asked = [question(i, 1, f"<question>{i}+2</question>", 0, "c") for i in range(4)]
     seen = []
 
     class Slow(Engine):
-        async def sample(self, prompts_Q, sampling, seeds_Q):
-            async for batch in super().sample(prompts_Q, sampling, seeds_Q):
+        async def sample(self, prompts_Q, sampling, seeds_Q, wait_for=1.0):
+            async for batch in super().sample(prompts_Q, sampling, seeds_Q, wait_for):
                 await asyncio.sleep(0.1)
                 seen.append(len(added))
                 yield batch

@@ -454,10 +454,13 @@ def test_the_robust_solver_goes_half_of_the_way(run, as_on_gpus):
 
 @pytest.fixture(scope="module")
 def adapted(run: Path, ray_directory: str) -> Path:
-    """TTRL with an adapter; its rate is so high that two steps change what the model says."""
+    """TTRL with an adapter, without waiting for half of the answers; its rate is so high that two steps change
+    what the model says.
+    """
     given = [f"data={run / 'base/model/benchmark_tiny.parquet'}", "lora.rank=8", "solver.lr=0.003"]
     old = "hardware.verl.algorithm.rollout_correction.bypass_mode=false"
-    return done_on_the_first_base(run, "adapted", [*TTRL, *given, old, "ttrl.votes=4"], ray_directory)
+    words = [*TTRL, *given, old, "ttrl.votes=4", "sampling.wait_for=0.5"]
+    return done_on_the_first_base(run, "adapted", words, ray_directory)
 
 
 def test_an_adapter_leaves_a_whole_model_that_differs_by_matrices_of_its_rank(run, adapted):
@@ -471,6 +474,13 @@ def test_an_adapter_leaves_a_whole_model_that_differs_by_matrices_of_its_rank(ru
             assert 1 <= rank <= 8, name
         else:
             assert np.array_equal(after[name], weights), name
+
+
+def test_what_is_not_waited_for_is_cut_off(adapted, ttrl):
+    whole = [step["response_cut_off_share"] for step in run_dir.result(ttrl / "round_1/solver")["steps"]]
+    cut = [step["response_cut_off_share"] for step in run_dir.result(adapted / "round_1/solver")["steps"]]
+    assert max(whole) < 0.05 < min(cut)
+    assert max(cut) <= 0.5
 
 
 def test_an_adapters_reference_is_the_model_without_it_and_its_engine_has_it(adapted):

@@ -23,7 +23,7 @@ if "VERL_RZERO_BATCHES" not in os.environ:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
-        assert "38 passed" in done.stdout
+        assert "43 passed" in done.stdout
 
 else:
     import copy
@@ -121,12 +121,19 @@ else:
             self.replies, self.error, self.drops = replies, error, drops
             self.asked: list[tuple] = []
             self.stream = SimpleNamespace(options=lambda num_returns: SimpleNamespace(remote=self._stream))
+            self.cut_off = SimpleNamespace(remote=self._cut_off)
+            self.calls: list[str] = []
+            self.cut: list[str] = []
 
         def _reply(self, prompt: str, i: int) -> str:
             return f"{prompt}:{i}" if self.replies is None else self.replies[prompt].pop(0)
 
-        async def _stream(self, prompts, seeds, sampling):
+        async def _cut_off(self, call):
+            self.cut.append(call)
+
+        async def _stream(self, prompts, seeds, sampling, call):
             self.asked.append((prompts, seeds, sampling))
+            self.calls.append(call)
             replies = [self._reply(text(prompt), i) for i, prompt in enumerate(prompts)]
             samples = [
                 Sample(i, ids(reply), [-0.5 * (t + 1) for t in range(len(reply))], not reply.endswith("..."), 7)
@@ -274,13 +281,15 @@ else:
         assert seen["x"] == (10, "label of a", "tiny")
 
     def test_what_is_sampled_is_what_the_settings_say(store):
-        server = Server(replies())
         words = ["solver.temperature=0.7", "solver.top_p=0.9", "solver.top_k=5", "model.answer_tokens=33"]
+        words += ["sampling.wait_for=0.5"]
+        server = Held(replies())
         made = BatchRollouts(config("solver", 2, *words), Tokens(), [server], None, WholeBatch(2), Leaves())
         filled(made, prompts("a", "bcd", "ef"))
         ((_, seeds, sampling),) = server.asked
         assert seeds is None
         assert sampling == {"temperature": 0.7, "top_p": 0.9, "top_k": 5, "max_tokens": 33, "logprobs": 0}
+        assert server.cut == server.calls
 
     def test_where_the_reward_comes_later_none_is_stored_but_what_it_will_read(store):
         filled(made := manager([Server(replies())], None, 2), prompts("a", "bcd", "ef"))
@@ -352,9 +361,10 @@ else:
         with pytest.raises(KeyError, match="no label"):
             made.wait()
 
-    def streamed(servers, prompts_Q, seeds_Q=None) -> list[Sample]:
+    def streamed(servers, prompts_Q, seeds_Q=None, wait_for=1.0) -> list[Sample]:
         async def read():
-            return [s async for ended in rollouts.stream(servers, prompts_Q, {"top_k": 1}, seeds_Q) for s in ended]
+            batches = rollouts.stream(servers, prompts_Q, {"top_k": 1}, seeds_Q, wait_for)
+            return [sample async for ended in batches for sample in ended]
 
         return asyncio.run(read())
 
@@ -377,15 +387,15 @@ else:
         class Slow(Server):
             """Each of its calls takes a tenth of a second; says what it is given at once."""
 
-            given, most = 0, 0
+            held, most = 0, 0
 
-            async def _stream(self, prompts, seeds, sampling):
-                self.given += len(prompts)
-                self.most = max(self.most, self.given)
+            async def _stream(self, prompts, seeds, sampling, call):
+                self.held += len(prompts)
+                self.most = max(self.most, self.held)
                 await asyncio.sleep(0.1)
-                async for batch in super()._stream(prompts, seeds, sampling):
+                async for batch in super()._stream(prompts, seeds, sampling, call):
                     yield batch
-                self.given -= len(prompts)
+                self.held -= len(prompts)
 
         servers, names = [Server(), Slow()], [chr(ord("a") + i) for i in range(21)]
         found = streamed(servers, [ids(name) for name in names], list(range(21)))
@@ -395,6 +405,53 @@ else:
         assert sorted(asked) == [("".join(names[i : i + 2]), [*range(21)][i : i + 2]) for i in range(0, 21, 2)]
         assert servers[1].most <= 4
         assert len(servers[1].asked) < len(servers[0].asked)
+
+    class Held(Server):
+        """Gives the first half by itself, and the others when it is told to cut them off."""
+
+        async def _cut_off(self, call):
+            await super()._cut_off(call)
+            self.told.set()
+
+        async def _stream(self, prompts, seeds, sampling, call):
+            self.told = asyncio.Event()
+            given = 0
+            async for batch in super()._stream(prompts, seeds, sampling, call):
+                if given >= len(prompts) / 2:
+                    await self.told.wait()
+                yield batch
+                given += 2
+
+    def test_when_enough_have_ended_the_others_are_cut_off():
+        servers = [Held(), Held()]
+        found = streamed(servers, [ids(name) for name in "abcdefgh"], None, 0.5)
+        assert sorted(sample.prompt for sample in found) == list(range(8))
+        assert [server.cut for server in servers] == [server.calls for server in servers]
+
+    @pytest.mark.parametrize("wait_for", [0.51, 1.0])
+    def test_before_that_they_are_waited_for(wait_for):
+        async def read():
+            batches = rollouts.stream([Held(), Held()], [ids(name) for name in "abcdefgh"], {}, None, wait_for)
+            return [sample async for ended in batches for sample in ended]
+
+        with pytest.raises(TimeoutError):
+            asyncio.run(asyncio.wait_for(read(), 0.3))
+
+    def test_nothing_is_cut_off_while_prompts_wait_for_a_server(monkeypatch):
+        monkeypatch.setattr(rollouts, "AT_ONCE", 4)
+
+        class Slow(Server):
+            async def _stream(self, prompts, seeds, sampling, call):
+                async for batch in super()._stream(prompts, seeds, sampling, call):
+                    yield batch
+                    await asyncio.sleep(0.02)  # so that its end comes after what it gave
+
+        server = Slow()
+        found = streamed([server], [ids(name) for name in "abcdefghijkl"], None, 0.1)
+        assert sorted(sample.prompt for sample in found) == list(range(12))
+        assert len(server.calls) == 6
+        assert 1 <= len(server.cut) <= 2
+        assert set(server.cut) <= set(server.calls[-2:])
 
     def test_more_servers_than_prompts():
         (only,) = streamed([Server(), Server()], [ids("a")])
@@ -406,13 +463,15 @@ else:
 
     def server_on(engine) -> StreamingServer:
         made = StreamingServer.__new__(StreamingServer)
-        made.engine, made.global_steps = SimpleNamespace(generate=engine), 4
+        made.engine, made.global_steps, made.waited_for = SimpleNamespace(generate=engine), 4, {}
         return made
 
     def all_of(server: StreamingServer, prompts_Q, seeds_Q=None) -> list[Sample]:
         async def read():
             return [
-                s async for ended in server.stream(prompts_Q, seeds_Q, {"max_tokens": 9, "logprobs": 0}) for s in ended
+                s
+                async for ended in server.stream(prompts_Q, seeds_Q, {"max_tokens": 9, "logprobs": 0}, "call")
+                for s in ended
             ]
 
         return asyncio.run(read())
@@ -465,6 +524,47 @@ else:
 
         with pytest.raises(RuntimeError, match="ended a reply with 'abort'"):
             all_of(server_on(generate), [[0]])
+
+    def test_what_is_cut_off_holds_what_there_is_and_what_has_not_begun_is_sampled_all_the_same():
+        cut, asked = asyncio.Event(), []
+
+        async def generate(prompt, sampling_params, request_id):
+            (first,) = prompt["prompt_token_ids"]
+            asked.append(first)
+            written, end = (first,) * first, "stop"
+            if first != 1 and asked.count(first) == 1:
+                await cut.wait()
+                end = "abort"
+            elif not written:
+                written = (7, 7, 7)
+            steps = FlatLogprobs()
+            for token in written:
+                steps.append({token: Logprob(-1.0)})
+            yield SimpleNamespace(outputs=[SimpleNamespace(token_ids=written, logprobs=steps, finish_reason=end)])
+
+        async def abort(request_ids):
+            aborted.extend(request_ids)
+            cut.set()
+
+        async def read():
+            found = []
+            async for ended in server.stream([[0], [1], [2]], None, {"logprobs": 0}, "call"):
+                found += ended
+                if not aborted:
+                    await server.cut_off("another")
+                    await server.cut_off("call")
+            return found
+
+        server, aborted = server_on(generate), []
+        server.engine.abort = abort
+        assert sorted(asyncio.run(read()), key=lambda sample: sample.prompt) == [
+            Sample(0, [7, 7, 7], [-1.0] * 3, True, 4),
+            Sample(1, [1], [-1.0], True, 4),
+            Sample(2, [2, 2], [-1.0] * 2, False, 4),
+        ]
+        assert sorted(aborted) == ["call-0", "call-1", "call-2"]
+        assert sorted(asked) == [0, 0, 1, 2]
+        assert server.waited_for == {}
 
     def test_a_weight_sync_does_not_wait_for_ever_for_an_engine_that_failed(tmp_path, monkeypatch):
         """As in vLLM: an error while it loads a piece closes its socket, and its process lives on."""

@@ -62,7 +62,7 @@ async def questions(
     needs_box = settings.question_box != "optional"
     progress.update(len(found))
     try:
-        async for ended in engine.sample(prompts, sampling, [seeds[i] for i in missing]):
+        async for ended in engine.sample(prompts, sampling, [seeds[i] for i in missing], settings.sampling.wait_for):
             new = [
                 question(number, round_, engine.text(sample), seeds[number], model, needs_box)
                 for sample in ended
@@ -127,6 +127,7 @@ async def votes(
         progress,
         may_refuse,
         before=m * len(found),
+        wait_for=settings.sampling.wait_for,
     )
     voting: set[asyncio.Task[None]] = set()
     try:
@@ -192,9 +193,10 @@ async def answered(
     progress: Progress | None,
     may_refuse: bool = False,
     before: int = 0,
+    wait_for: float = 1.0,
 ) -> AsyncIterator[tuple[int, list[Reply]]]:
     """Each question's place and n replies of the Solver, as soon as all of them are there. The j-th reply to a question
-    with seed s is sampled with seed s+j; `before` replies count as given in `progress`.
+    with seed s is sampled with seed s+j; `before` replies count as given in `progress`. `wait_for`: `rollouts.stream`.
     """
     prompts_Q = [render(engine.tokenizer, voter_messages(settings.prompts, text, may_refuse)) for text in texts_Q]
     requests = [ids for ids in prompts_Q for _ in range(n)]
@@ -203,7 +205,7 @@ async def answered(
     done = before
     if progress is not None:
         progress.update(done)
-    async for ended in engine.sample(requests, sampling, seeds):
+    async for ended in engine.sample(requests, sampling, seeds, wait_for):
         done += len(ended)
         if progress is not None:
             progress.update(done)

@@ -68,6 +68,7 @@ class BatchRollouts:
             "max_tokens": rollout.response_length,
             "logprobs": 0,
         }
+        self.wait_for = float(config.verl_rzero.wait_for)
         self.tokenizer = tokenizer
         self.servers = servers
         self.reward_workers = None if reward_workers is None else itertools.cycle(reward_workers)
@@ -151,7 +152,7 @@ class BatchRollouts:
         samples: list[Sample | None] = [None] * len(requests)
         rewards: list[tuple[list[int], Any]] = []
         first_reward = start
-        async for ended in rollouts.stream(self.servers, requests, self.sampling):
+        async for ended in rollouts.stream(self.servers, requests, self.sampling, wait_for=self.wait_for):
             for sample in ended:
                 samples[sample.prompt] = sample
             if self.reward_workers is not None:

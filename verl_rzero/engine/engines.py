@@ -32,12 +32,16 @@ class Engine:
         self.tokenizer = tokenizer
 
     def sample(
-        self, prompts_Q: Sequence[list[int]], sampling: dict[str, Any], seeds_Q: Sequence[int] | None
+        self,
+        prompts_Q: Sequence[list[int]],
+        sampling: dict[str, Any],
+        seeds_Q: Sequence[int] | None,
+        wait_for: float = 1.0,
     ) -> AsyncIterator[list["Sample"]]:
         """One sample for each prompt (token ids), handed over as they end; see `rollouts.stream`."""
         from verl_rzero.engine import rollouts
 
-        return rollouts.stream(self.servers, prompts_Q, sampling, seeds_Q)
+        return rollouts.stream(self.servers, prompts_Q, sampling, seeds_Q, wait_for)
 
     def text(self, sample: "Sample") -> str:
         return encodable(self.tokenizer.decode(sample.ids, skip_special_tokens=True))

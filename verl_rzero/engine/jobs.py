@@ -160,6 +160,7 @@ def _common(
             "role": role,
             "seed": settings.seed,
             "grading_timeout_s": settings.grading.timeout_s,
+            "wait_for": settings.sampling.wait_for,
         },
     }
 

@@ -26,7 +26,7 @@ VOTE = (*ANSWER, "prompts.validity", "curation.ill_posed_share", "unanswered", "
 SCORES = ("evaluation.benchmarks", "evaluation.k", "evaluation.temperature", "evaluation.judge.model")
 PREPARED_FOR = ("prompts.challenger_system", "prompts.challenger_user", "prompts.solver_system", "prompts.solver_user")
 LENGTHS = ("model.prompt_tokens", "model.question_tokens", "model.answer_tokens")
-JOB = ("hardware.device", "hardware.verl", "lora")
+JOB = ("hardware.device", "hardware.verl", "lora", "sampling.wait_for")
 
 BUILD = ("model.path", "model.build", "model.build_seed", "model.build_steps")
 
@@ -53,7 +53,7 @@ CHALLENGER = Kind(
 QUESTIONS = Kind(
     "questions",
     work.questions,
-    ("candidates", "sampling.questions", *ASK, "seed", "hardware.device"),
+    ("candidates", "sampling.questions", "sampling.wait_for", *ASK, "seed", "hardware.device"),
     disk.questions,
     of_questions,
     uses_engine=True,
@@ -61,7 +61,10 @@ QUESTIONS = Kind(
 VOTES = Kind(
     "votes",
     work.votes,
-    ("votes", "dataset_votes", "sampling.votes", *VOTE, "grading", "model.truth", "seed", "hardware.device"),
+    (
+        *("votes", "dataset_votes", "sampling.votes", "sampling.wait_for", *VOTE),
+        *("grading", "model.truth", "seed", "hardware.device"),
+    ),
     disk.votes,
     of_votes,
     uses_engine=True,

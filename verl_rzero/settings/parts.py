@@ -232,6 +232,14 @@ class SamplingOf:
 
 @dataclass(frozen=True)
 class Sampling:
+    wait_for: float = field(
+        metadata=doc(
+            "share of a step's rollouts, and of a stage's questions or votes, that are waited for; the others are then "
+            "cut off where they are, as if at the limit of tokens. 1 for all; evaluation waits for all",
+            above=0,
+            at_most=1,
+        )
+    )
     questions: SamplingOf
     votes: SamplingOf
 
