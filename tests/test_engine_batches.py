@@ -418,20 +418,21 @@ else:
             given = 0
             async for batch in super()._stream(prompts, seeds, sampling, call):
                 if given >= len(prompts) / 2:
-                    await self.told.wait()
+                    await asyncio.wait_for(self.told.wait(), 5)
+                    await asyncio.sleep(0.02)
                 yield batch
                 given += 2
 
     def test_when_enough_have_ended_the_others_are_cut_off():
         servers = [Held(), Held()]
-        found = streamed(servers, [ids(name) for name in "abcdefgh"], None, 0.5)
-        assert sorted(sample.prompt for sample in found) == list(range(8))
+        found = streamed(servers, [ids(name) for name in "abcdefghijklmnop"], None, 0.5)
+        assert sorted(sample.prompt for sample in found) == list(range(16))
         assert [server.cut for server in servers] == [server.calls for server in servers]
 
     @pytest.mark.parametrize("wait_for", [0.51, 1.0])
     def test_before_that_they_are_waited_for(wait_for):
         async def read():
-            batches = rollouts.stream([Held(), Held()], [ids(name) for name in "abcdefgh"], {}, None, wait_for)
+            batches = rollouts.stream([Held(), Held()], [ids(name) for name in "abcdefghijklmnop"], {}, None, wait_for)
             return [sample async for ended in batches for sample in ended]
 
         with pytest.raises(TimeoutError):

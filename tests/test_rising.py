@@ -166,6 +166,14 @@ def test_every_idea_runs(name, base, tmp_path):
     assert len(lines) == 3
 
 
+@pytest.mark.parametrize(("name", "share"), [("paper", 0.0), ("near_base_quarter", 0.25), ("soup", 0.5)])
+def test_the_solver_goes_as_far_as_the_settings_say(name, share, base, tmp_path):
+    run = ideas.ALL[name](base, 1, tmp_path / "run", SMALL)
+    trained = {key: weight + 1.0 for key, weight in run.solver.items()}
+    for key, weight in run.after(trained).items():
+        assert torch.allclose(weight, run.solver[key] + (1 - share), atol=1e-6)
+
+
 def test_confirmed_keeps_only_what_both_majorities_say(base, tmp_path, monkeypatch):
     run = ideas.ALL["confirmed"](base, 1, tmp_path / "run", [*SMALL, "votes=4"])
     other = fast_model.copied(run.base)

@@ -163,8 +163,9 @@ class Loop:
         return grpo.advantages(rewards, self.settings.solver.rollouts)
 
     def after(self, trained: Weights) -> Weights:
-        """The round's Solver."""
-        return trained
+        """The round's Solver: what was trained, and of its start as much as solver.towards_start says."""
+        share = self.settings.solver.towards_start
+        return {name: weight.lerp(self.solver[name], share) for name, weight in trained.items()}
 
     def answered(
         self, weights: Weights, texts: Sequence[str], n: int, sampling: SamplingOf | None = None
