@@ -59,8 +59,11 @@ RUNS = {
     "smollm2": {
         "rzero": ["model=smollm2"],
         "base_challenger": ["model=smollm2", "challenger.steps=0"],
+        "robust": ["model=smollm2", "method=robust"],
+        "stage_start": ["model=smollm2", "challenger.reference=stage_start"],
         "paper_band": ["model=smollm2", "band=[0.25,0.75]", "challenger.uncertainty=paper"],
         "ttrl": ["method=ttrl", "model=ttrl_smollm2"],
+        "ttrl_half": ["method=ttrl", "model=ttrl_smollm2", "solver.towards_start=0.5"],
     },
     "code_tiny": {
         "zero": _ZERO,

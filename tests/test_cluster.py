@@ -1,6 +1,7 @@
 """What is looked at before a run joins a Ray cluster: a real one of two machines, both of them this one."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -13,9 +14,11 @@ import pytest
 
 from verl_rzero import settings
 from verl_rzero.base.errors import UserError
+from verl_rzero.data import run_dir
 from verl_rzero.engine import cluster
 from verl_rzero.engine.cluster import Node, check_gpus, check_nodes, look, with_hardware
 
+ROOT = Path(__file__).parents[1]
 RAY = str(Path(sys.executable).with_name("ray"))
 SAME = {"python": "3.11.7", "verl": "0.9.1"}
 TWO = settings.load(["hardware=8gpu", "hardware.nodes=2", "model=qwen3_4b_base"])
@@ -52,9 +55,13 @@ def two_machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             start(f"--address={address}", "--num-gpus=2", directory=directory)
             yield directory
         finally:
-            for process in processes_of(directory):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+            end(directory)
+
+
+def end(directory: str) -> None:
+    for process in processes_of(directory):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def processes_of(directory: str) -> list:
@@ -98,6 +105,26 @@ def test_what_a_cluster_can_do_is_let_pass_and_what_it_cannot_is_refused(two_mac
     with pytest.raises(UserError, match=r"hardware.nodes=4 .* or write hardware.nodes=2"):
         check_nodes(settings.load([*words, "hardware.nodes=4"]), tmp_path)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_job_that_is_submitted_from_another_directory_runs_in_the_checkout(tmp_path_factory, monkeypatch):
+    directory, board, run = str(tmp_path_factory.mktemp("ray")), port(), tmp_path_factory.mktemp("submitted") / "run"
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    words = ["hardware=cpu", "hardware.gpus_per_node=1", "hardware.solver_gpus=1", "rounds=0", "model.build_steps=1"]
+    recipe = ["bash", str(ROOT / "recipes/run_rzero.sh"), *words, "~evaluation.benchmarks.tiny", f"run_dir={run}"]
+    here = ["--runtime-env-json", json.dumps({"env_vars": {"PYTHON": sys.executable}})]
+    env = {**os.environ, "RAY_AUTH_MODE": "token"}
+    try:
+        ports = [f"--port={port()}", f"--dashboard-port={board}", f"--dashboard-agent-listen-port={port()}"]
+        start("--head", *ports, "--num-gpus=2", directory=directory)
+        submit = [RAY, "job", "submit", f"--address=http://127.0.0.1:{board}", *here, "--", *recipe]
+        done = subprocess.run(submit, cwd="/", env=env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+        assert "base/model: done" in done.stdout
+        assert run_dir.is_done(run / "base/model")
+    finally:
+        end(directory)
 
 
 def test_where_no_cluster_answers_that_is_said(monkeypatch):

@@ -14,8 +14,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "rising"))
 import fast_model
 import grpo
 import ideas
+import wrong_labels
 
 from verl_rzero import settings
+from verl_rzero.data.records import VotedQuestion
 from verl_rzero.tiny_world import base_model, task, training
 from verl_rzero.tiny_world.tokenizer import make_tokenizer
 
@@ -228,3 +230,17 @@ def test_the_limit_is_what_nine_in_ten_of_the_base_models_questions_have(base, t
     monkeypatch.setattr(run, "least_likely", lambda texts: [i / 10 for i in range(11)])
     run.run(0)
     assert run.least == pytest.approx(0.1)
+
+
+def test_a_share_of_the_labels_is_the_commonest_wrong_answer():
+    said = {0: ["3", "4", "4", None], 1: ["5", "5", "5", "5"], 2: ["6", "7", "8", "8"], 3: ["1", "2", "1", "2"]}
+    asked = [
+        VotedQuestion(
+            id=i, round=1, question=f"q{i}", raws=[], answers=answers, classes=[], label="9", agreement=0.5, margin=0.0,
+            answered=4, seed=0, model="s", truth=truth,
+        )
+        for (i, answers), truth in zip(said.items(), ("3", "5", "6", None), strict=True)
+    ]  # fmt: skip
+    assert [(item.id, item.label) for item in wrong_labels.labelled(asked, 0.0, 0)] == [(0, "3"), (2, "6")]
+    assert [(item.id, item.label) for item in wrong_labels.labelled(asked, 1.0, 0)] == [(0, "4"), (2, "8")]
+    assert sorted(item.label for item in wrong_labels.labelled(asked, 0.5, 0)) in (["3", "8"], ["4", "6"])
