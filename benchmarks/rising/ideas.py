@@ -315,6 +315,15 @@ ALL: dict[str, type[Loop]] = {
         *NEAR_BASE,
         "solver.towards_start=0.25",
     ),
+    "near_base_wide": with_settings(
+        "near_base keeps few questions in late rounds: agreements of .8 and .9 too, whose labels are mostly right and "
+        "half of whose groups still have a gradient",
+        *NEAR_BASE,
+        "band=[0.25,0.9]",
+    ),
+    "near_base_trusted": with_settings(
+        "near_base and trusted: near the base model, an agreement of .75 is mostly right", *NEAR_BASE, *TRUSTED
+    ),
     "near_base_weak_soup": with_settings("near_base_weak and soup", "challenger.reference=base", *SOUP),
     "near_base_typical": with_settings("near_base and paid_if_typical", *NEAR_BASE, idea=PaidIfTypical),
     "near_base_typical_more": with_settings(
