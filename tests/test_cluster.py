@@ -102,7 +102,8 @@ def test_a_cluster_decides_the_hardware_where_nothing_else_does(two_machines):
 def test_what_a_cluster_can_do_is_let_pass_and_what_it_cannot_is_refused(two_machines, tmp_path):
     words = ["hardware=cpu", "hardware.gpus_per_node=1", "hardware.solver_gpus=1"]
     assert len(check_nodes(settings.load([*words, "hardware.nodes=2"]), tmp_path)) == 2
-    with pytest.raises(UserError, match=r"hardware.nodes=4 .* or write hardware.nodes=2"):
+    needs = r"solver_gpus=1 beside them needs 2 GPUs \(on a CPU made-up ones: ray start --num-gpus=2\)"
+    with pytest.raises(UserError, match=rf"hardware.nodes=4 .*{needs} .* or write hardware.nodes=2"):
         check_nodes(settings.load([*words, "hardware.nodes=4"]), tmp_path)
     assert [*tmp_path.iterdir()] == []
 

@@ -122,10 +122,14 @@ def check_gpus(hardware: Hardware, nodes: Sequence[Node], before: Sequence[Node]
         gone = sorted(Counter(node.address for node in before) - Counter(node.address for node in nodes))
         missing = f" {', '.join(gone)} was there when the run began and is gone." if gone else ""
         nearest = _nearest(hardware, nodes)
+        asked = f"hardware.nodes={hardware.nodes} with hardware.gpus_per_node={hardware.gpus_per_node}"
+        needs = f"{slots} GPUs"
+        if hardware.device == "cpu":
+            asked += f" and hardware.solver_gpus={hardware.solver_gpus} beside them"
+            needs += f" (on a CPU made-up ones: ray start --num-gpus={slots})"
         raise UserError(
-            f"hardware.nodes={hardware.nodes} with hardware.gpus_per_node={hardware.gpus_per_node} needs {slots} GPUs "
-            f"on each of {hardware.nodes} machines, and the Ray cluster's have ({there}).{missing} Start Ray on more "
-            f"machines{nearest}."
+            f"{asked} needs {needs} on each of {hardware.nodes} machines, and the Ray cluster's have ({there})."
+            f"{missing} Start Ray on more machines{nearest}."
         )
     if sum(node.free_gpus for node in nodes) < hardware.nodes * slots:
         free, there = (sum(gpus) for gpus in zip(*((node.free_gpus, node.gpus) for node in nodes), strict=True))
