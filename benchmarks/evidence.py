@@ -52,7 +52,7 @@ RUNS = {
         "shared": ["roles=shared"],
         "released": ["method=released", "rounds=3"],
         "robust": ["method=robust"],
-        "near_base_wide": ["method=robust", "solver.towards_start=0", "band=[0.25,0.9]"],
+        "near_base_soup": ["method=robust", "band=[0.25,0.75]", "solver.towards_start=0.5"],
         "safeguards": _SAFEGUARDS,
         "ttrl": _TTRL,
         "ttrl_weak": [*_TTRL, "model.build_steps=300"],

@@ -71,6 +71,7 @@ TTRL = [
 ]
 AS_ON_GPUS = [
     "method=robust",
+    "solver.towards_start=0.5",
     "rounds=1",
     "model.build=null",
     "model.truth=null",
@@ -427,7 +428,8 @@ def done_on_the_first_base(run: Path, name: str, words: list[str], ray_directory
 @pytest.fixture(scope="module")
 def as_on_gpus(run: Path, ray_directory: str) -> Path:
     """A round with what only recipes for GPUs have: the Solver votes after the rollout, by turns with it; the old
-    log-probabilities are computed; the store has eight parts. And the method is the robust one.
+    log-probabilities are computed; the store has eight parts. And the method is the robust one, with a
+    Solver that goes half of the way.
     """
     return done_on_the_first_base(run, "as_on_gpus", AS_ON_GPUS, ray_directory)
 
@@ -450,7 +452,7 @@ def test_old_log_probabilities_are_computed(run, as_on_gpus, role):
     assert processes_of(as_on_gpus) == []
 
 
-def test_the_robust_solver_goes_half_of_the_way(run, as_on_gpus):
+def test_the_solver_goes_half_of_the_way(run, as_on_gpus):
     before, after = (
         load_file(model / "model.safetensors")
         for model in (run / "base/model/model", as_on_gpus / "round_1/solver/model")
