@@ -46,7 +46,8 @@ class Engine:
     def __init__(self, says: Callable[[str, float, int | None], str]) -> None:
         self.says, self.asked = says, []
 
-    async def sample(self, prompts_Q, sampling, seeds_Q) -> AsyncIterator[list[Sample]]:
+    async def sample(self, prompts_Q, sampling, seeds_Q, wait_for) -> AsyncIterator[list[Sample]]:
+        assert wait_for == 1.0  # an evaluation waits for all, whatever the settings say
         for i in range(len(prompts_Q))[::-1]:
             question = "".join(map(chr, prompts_Q[i])).removeprefix("<|solve|>")
             seed = seeds_Q[i] if seeds_Q else None
