@@ -34,7 +34,8 @@ def start(*words: str, directory: str) -> None:
     command = [RAY, "start", *words, "--num-cpus=4", "--disable-usage-stats"]
     env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     env |= {"RAY_TMPDIR": directory, "RAY_AUTH_MODE": "token"}
-    subprocess.run(command, env=env, check=True, capture_output=True, timeout=120)
+    # jobs run where Ray was started: not in the checkout
+    subprocess.run(command, env=env, cwd=directory, check=True, capture_output=True, timeout=120)
 
 
 @pytest.fixture(scope="module")
