@@ -136,15 +136,20 @@ def test_everything_a_stage_depends_on_is_a_setting():
 
 
 @pytest.mark.parametrize(
-    ("word", "kind"), [("challenger.kl_times=3", "challenger"), ("solver.towards_start=0.5", "solver")]
+    ("word", "kinds"),
+    [
+        ("challenger.kl_times=3", ["challenger"]),
+        ("solver.towards_start=0.5", ["solver"]),
+        ("sampling.wait_for=0.9", ["challenger", "questions", "votes", "solver"]),
+    ],
 )
-def test_a_setting_that_does_nothing_is_none_that_a_stage_depends_on(word, kind):
+def test_a_setting_that_does_nothing_is_none_that_a_stage_depends_on(word, kinds):
     key = word.partition("=")[0]
     depends = [
         [stage.kind.name for stage in plan.plan(asked) if key in run_dir.chosen_settings(asked, stage.kind.depends)]
         for asked in (load(["rounds=1"]), load(["rounds=1", word]))
     ]
-    assert depends == [[], [kind]]
+    assert depends == [[], kinds]
 
 
 def test_stages_that_follow_training_share_its_process_on_a_cpu():

@@ -148,6 +148,7 @@ def chosen_settings(settings: Settings, depends: tuple[str, ...]) -> dict[str, A
         "lora": not settings.lora.rank,
         "solver.towards_start": not settings.solver.towards_start,
         "challenger.kl_times": settings.challenger.kl_times == 1.0,
+        "sampling.wait_for": settings.sampling.wait_for == 1.0,
     }
     absent = tuple(name for name, is_so in does_nothing.items() if is_so)
     leaves = {key: value for key, value in leaves.items() if not _is_below(key, absent)}
