@@ -77,6 +77,15 @@ def processes_of(directory: str) -> list:
     return found
 
 
+def raylets_of(directory: str) -> list:
+    """In the order in which they were started; a process that ends while it is looked at is none of them."""
+    found = []
+    for process in processes_of(directory):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [process] if process.name() == "raylet" else []
+    return found
+
+
 def test_the_machines_of_a_cluster_say_what_they_have(two_machines, tmp_path):
     seen, gone = tmp_path / "seen", tmp_path / "gone"
     seen.touch()
@@ -218,7 +227,6 @@ def test_a_machine_that_dies_is_named_in_a_real_cluster(two_machines, tmp_path):
     """The last test with this cluster."""
     asked = settings.load(["hardware=cpu", "hardware.gpus_per_node=1", "hardware.solver_gpus=1", "hardware.nodes=2"])
     before = check_nodes(asked, tmp_path)
-    second = [process for process in processes_of(two_machines) if process.name() == "raylet"][-1]
-    second.kill()
+    raylets_of(two_machines)[-1].kill()
     with pytest.raises(UserError, match="was there when the run began and is gone.*hardware.nodes=1"):
         check_nodes(asked, tmp_path, before)
