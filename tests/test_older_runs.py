@@ -1,5 +1,6 @@
 """A run that was made before some keys were settings is still read, continued and reported."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -96,6 +97,14 @@ def test_no_stage_of_rzero_depends_on_them(method):
     for stage in plan.plan(asked):
         chosen = run_dir.chosen_settings(asked, stage.kind.depends)
         assert not chosen.keys() & schema.flat(ADDED_SINCE).keys()
+
+
+def test_a_run_of_an_old_version_is_read_and_none_of_its_stages_counts_as_changed():
+    """By files that version 58a3963 wrote for `hardware=cpu rounds=2`; they stay as they are."""
+    old = ROOT / "tests/data/older_run"
+    asked = settings.read(old / "settings.yaml")
+    hashes = {stage.id: plan.settings_hash(stage, asked) for stage in plan.plan(asked)}
+    assert hashes == json.loads((old / "hashes.json").read_text())
 
 
 def test_it_is_continued_and_nothing_is_done_again(older):
