@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-METHODS = {"rzero": ("R-Zero", "#1f6feb"), "control": ("Challenger not trained", "#d1762b")}
+METHODS = {"rzero": ("R-Zero", "#1f6feb"), "base_challenger": ("Challenger not trained", "#d1762b")}
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM, GAP = 860, 350, 46, 34, 66, 40, 70
 
 

@@ -109,7 +109,8 @@ def test_an_alarm_says_what_it_saw_and_what_to_try():
     (alarm,) = monitors.raised(changed("solver.kl", 2.0), THRESHOLDS)
     assert alarm == {
         "round": 2, "stage": "round_2/solver", "name": "kl", "value": 2.0, "threshold": 1.0,
-        "saw": "the KL from the model at the start of the stage is 2 (above monitors.kl=1)",
+        "saw": "the KL from the reference model (the stage's start, with reference=base the base) is 2 "
+        "(above monitors.kl=1)",
         "try": "a lower solver.lr, a higher solver.kl or fewer solver.steps",
     }  # fmt: skip
     assert monitors.in_words(alarm).splitlines() == [

@@ -286,6 +286,7 @@ ALL: dict[str, type[Loop]] = {
         "pay the Challenger, and keep, where majorities are mostly right: agreement about .75, not .5 (Prism)", *TRUSTED
     ),
     "trusted_band": with_settings("as the paper asks, but keep only clear majorities", "band=[0.5,0.9]"),
+    "wide": with_settings("the band of near_base_wide alone: is it the band or the place?", "band=[0.25,0.9]"),
     "near_base": with_settings(
         "the Challenger leaves the questions that it knows how to ask: hold it near the base model", *NEAR_BASE
     ),

@@ -81,5 +81,8 @@ def fitting(asked: Settings, role: str, rows: int) -> Settings:
     even = gpus // math.gcd(gpus, job.rollouts)  # an update's sequences are shared out evenly among the GPUs
     minibatch = min(job.minibatch_size, rows - rows % even)
     if not minibatch:
-        raise UserError(f"{rows} questions are too few to be shared out among {gpus} GPUs. Ask for more (candidates).")
+        raise UserError(
+            f"{rows} questions are too few to be shared out among {gpus} GPUs. Take fewer GPUs, or more questions: a "
+            "larger candidates, or with TTRL more in data."
+        )
     return replace(asked, **{role: replace(job, batch_size=rows - rows % minibatch, minibatch_size=minibatch)})

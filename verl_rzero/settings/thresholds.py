@@ -31,7 +31,7 @@ class Monitors:
         metadata=doc("alarm above this share of a Challenger batch in one cluster of like questions", at_least=0)
     )
     distinct: float | None = field(
-        metadata=doc("alarm below this share of distinct questions among all candidates", at_least=0, at_most=1)
+        metadata=doc("alarm below this share of distinct questions among the well-formed ones", at_least=0, at_most=1)
     )
     distinct_2: float | None = field(
         metadata=doc("alarm below this share of distinct pairs of tokens in the first 256 questions", at_least=0)
@@ -42,7 +42,7 @@ class Monitors:
     length_change: float | None = field(
         metadata=doc("alarm when texts become this many times longer or shorter in training or a round", above=1)
     )
-    kl: float | None = field(metadata=doc("alarm above this KL from the model at the start of the stage", above=0))
+    kl: float | None = field(metadata=doc("alarm above this KL from the reference model", above=0))
     entropy: float | None = field(metadata=doc("alarm below this entropy of the next token, in nats", at_least=0))
     kept: float | None = field(metadata=doc("alarm below this share of questions kept", at_least=0, at_most=1))
     kept_agreement: float | None = field(

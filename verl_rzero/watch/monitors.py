@@ -81,7 +81,8 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         "too_easy", ("challenger", "votes"), "above_half", "agreement_drift", "above",
         "the Solver's agreement with itself is on average {value} above 1/2: the questions are too easy for it",
-        "more challenger.steps, or a lower challenger.kl; without training (challenger.steps=0) this is to be expected",
+        "more challenger.steps, or a lower challenger.kl (near the base model, as method=robust keeps it: a lower "
+        "challenger.kl_times); without training (challenger.steps=0) this is to be expected",
     ),
     Alarm(
         "too_hard", ("challenger", "votes"), "below_half", "agreement_drift", "above",
@@ -95,7 +96,7 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "kl", ("challenger", "solver"), "kl", "kl", "above",
-        "the KL from the model at the start of the stage is {value}", _SHORTER,
+        "the KL from the reference model (the stage's start, with reference=base the base) is {value}", _SHORTER,
     ),
     Alarm(
         "entropy", ("challenger", "solver"), "entropy", "entropy", "below",
@@ -120,7 +121,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         "worse", ("evaluation",), "heldout_drop", "heldout_drop", "above",
         "greedy accuracy on a held-out benchmark is {value} below the best so far",
-        "take the best round (evaluation.choose_by); a lower solver.lr, a higher solver.kl, a narrower band",
+        "take the best round (evaluation.choose_by); a lower solver.lr, a higher solver.kl; docs/keeps_rising.md",
     ),
 )  # fmt: skip
 

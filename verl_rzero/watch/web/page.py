@@ -183,7 +183,7 @@ def _solver(report: dict[str, Any]) -> list[str]:
 
 
 def _health(report: dict[str, Any], role: str) -> list[str]:
-    wanted = [("kl", "KL", "from the model at the start of the stage"), ("entropy", "Entropy", "of the policy, nats"),
+    wanted = [("kl", "KL", "from the reference model"), ("entropy", "Entropy", "of the policy, nats"),
               ("response_tokens_mean", "Length", "tokens of a text, mean over a step")]  # fmt: skip
     return [
         drawn
