@@ -269,16 +269,21 @@ def test_peaks_are_taken_from_their_moments_and_held_against_the_estimates(tmp_p
     data = {f"timing_s/{name}": seconds for name, seconds in parts.items()}
     (stage / "metrics.jsonl").write_text(json.dumps({"time": 120}) + "\n" + json.dumps({"time": 140}) + "\n")
     (stage / "verl_metrics.jsonl").write_text(json.dumps({"step": 1, "data": data}) + "\n")  # ended before the second
-    used = [[99, 900], [104, 40], [108, 50], [112, 30], [116, 20], [119, 800]]
+    used = [[90, 4], [99, 900], [104, 40], [108, 50], [112, 30], [116, 20], [119, 800]]
     (tmp_path / "shape/memory.jsonl").write_text("".join(json.dumps(each) + "\n" for each in used))
-    estimates = {("challenger", "sampling"): 100, ("challenger", "training"): 25, ("solver", "training"): 1}
+    estimates = {("challenger", "sampling"): 100, ("challenger", "training"): 20, ("solver", "training"): 1}
     monkeypatch.setattr(peaks, "estimated", lambda place, name: iter(estimates.items()))
+    monkeypatch.setitem(peaks.NOT_ESTIMATED, "cuda", 3)  # bytes
     found = peaks.of_memory(Place("cuda", tmp_path, "memory"))
-    assert found.numbers == {
-        "shape/challenger/sampling": {"estimate": 100, "peak": 50, "ratio": 0.5},
-        "shape/challenger/training": {"estimate": 25, "peak": 30, "ratio": 1.2},
+    assert found.numbers == {  # 4 bytes were in use before
+        "shape/challenger/sampling": {"estimate": 100, "peak": 46, "ratio": 0.46},
+        "shape/challenger/training": {"estimate": 20, "peak": 26, "ratio": 1.3},
     }
-    assert found.wrong.startswith("more than 1.1 times the estimate: shape/challenger/training")
+    assert found.wrong.startswith("more than 1.1 times the estimate and ")  # 26 of at most 20 x 1.1 + 3
+    assert "shape/challenger/training" in found.wrong
+    assert "sampling" not in found.wrong
+    monkeypatch.setitem(peaks.NOT_ESTIMATED, "cuda", 4)
+    assert peaks.of_memory(Place("cuda", tmp_path, "memory")).wrong == ""
 
 
 def test_the_estimates_are_those_of_a_dry_run_on_a_card_and_on_a_cpu(small, tmp_path, monkeypatch):

@@ -29,13 +29,14 @@ else:
     import tensordict
     import torch
     from verl.experimental.agent_loop import AgentLoopOutput
+    from verl.trainer import constants_ppo
     from verl.trainer.ppo.v1 import agent_loop_tq, trainer_base
     from verl.workers import engine_workers
     from verl.workers.rollout import replica
     from verl.workers.rollout.vllm_rollout import vllm_rollout
 
     from verl_rzero.base.errors import UserError
-    from verl_rzero.engine import batches, guards, worker
+    from verl_rzero.engine import batches, environment, guards, worker
     from verl_rzero.engine.processes import RUN_VARIABLE
     from verl_rzero.engine.reliances import RELIANCES, Reliance
     from verl_rzero.engine.rollouts import Sample
@@ -49,6 +50,12 @@ else:
     def test_they_are_so_too_when_ray_has_made_actors_of_them():
         ray.remote(engine_workers.ActorRolloutRefWorker)
         guards.check()
+
+    def test_verl_leaves_the_cache_of_compiled_kernels_on_where_we_say_so(monkeypatch):
+        cache = "VLLM_DISABLE_COMPILE_CACHE"
+        assert constants_ppo.get_ppo_ray_runtime_env()["env_vars"][cache] == "1"
+        monkeypatch.setenv(cache, environment.GPU[cache])
+        assert cache not in constants_ppo.get_ppo_ray_runtime_env()["env_vars"]
 
     def test_every_file_of_the_table_is_there():
         assert {name for each in RELIANCES for name in each.ours.split(", ") if not (ENGINE / name).is_file()} == set()

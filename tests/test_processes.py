@@ -12,14 +12,23 @@ import pytest
 
 from verl_rzero.base import processes as run_processes
 from verl_rzero.base.errors import UserError
-from verl_rzero.engine import processes
+from verl_rzero.engine import environment, processes
 from verl_rzero.engine.processes import RUN_VARIABLE, StageFailed
 
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(300)"
 
 
-def in_run(run, *command):
-    return subprocess.Popen(command, env={**os.environ, RUN_VARIABLE: str(run)}, stdout=subprocess.PIPE)
+TITLED = """
+import time
+from setproctitle import setproctitle
+setproctitle("VLLM::EngineCore")
+print("titled", flush=True)
+time.sleep(300)
+"""
+
+
+def in_run(run, *command, **variables):
+    return subprocess.Popen(command, env={**os.environ, RUN_VARIABLE: str(run), **variables}, stdout=subprocess.PIPE)
 
 
 def test_one_that_ignores_the_polite_signal_is_killed(tmp_path, monkeypatch):
@@ -63,6 +72,15 @@ def test_what_is_kept_stays(tmp_path):
     assert kept.wait(5) == -15
     for process in (kept, other):
         process.stdout.close()
+
+
+def test_one_that_has_given_itself_a_title_is_found(tmp_path):
+    # As vLLM's engines do: a title may be written over the environment, which then names no run any more.
+    process = in_run(tmp_path, sys.executable, "-c", TITLED, **environment.COMMON)
+    assert process.stdout.readline() == b"titled\n"
+    assert run_processes.end_processes(tmp_path) == 1
+    assert process.wait(5) == -15
+    process.stdout.close()
 
 
 def test_nothing_to_end(tmp_path):

@@ -91,7 +91,7 @@ STEPS = (
         from_file,
         {},
     ),
-    Step("tiny", "a round of the tiny world, both models by turns", 180, loop, of_tiny, A_DEVICE),
+    Step("tiny", "a round of the tiny world, both models by turns", 240, loop, of_tiny, A_DEVICE),
     Step(
         "sleep",
         "memory of an engine awake, asleep, awake again",
@@ -100,7 +100,7 @@ STEPS = (
         from_file,
         {**A_DEVICE, "tiny/run/base/model/DONE": "tiny made no model"},
     ),
-    Step("shape", "a round with the shape of Qwen3-0.6B", 300, shape, of_shape, A_DEVICE),
+    Step("shape", "a round with the shape of Qwen3-0.6B", 360, shape, of_shape, A_DEVICE),
     Step("verl", "verl's own GRPO trainer on the same shapes", 120, alone, of_verl, THE_MODEL),
     Step(
         "vllm",

@@ -18,6 +18,7 @@ COMMON = {
     "VLLM_NO_USAGE_STATS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "SPT_NOENV": "1",  # vLLM's titles would overwrite the environment by which the run's processes are known
 }
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what Ray does on those systems by itself
 CPU = {
@@ -29,11 +30,14 @@ CPU = {
     "THP_MEM_ALLOC_ENABLE": "1",  # huge pages for torch's large tensors: an update takes a fifth less
     "TORCHDYNAMO_DISABLE": "1",
 }
+GPU = {
+    "VLLM_DISABLE_COMPILE_CACHE": "0",  # verl turns it off for what PyTorch 2.10 has mended (SkyRL, pull request 2167)
+}
 
 
 def variables(settings: Settings) -> dict[str, str]:
     """What a stage needs in its environment, on top of what the user has set."""
-    return COMMON | (CPU if settings.hardware.device == "cpu" else {}) | of_ray()
+    return COMMON | (CPU if settings.hardware.device == "cpu" else GPU) | of_ray()
 
 
 def of_ray() -> dict[str, str]:
