@@ -82,7 +82,8 @@ def raylets_of(directory: str) -> list:
     found = []
     for process in processes_of(directory):
         with contextlib.suppress(psutil.NoSuchProcess):
-            found += [process] if process.name() == "raylet" else []
+            if process.name() == "raylet":
+                found.append(process)
     return found
 
 

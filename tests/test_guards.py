@@ -35,6 +35,7 @@ else:
     from verl.workers.rollout import replica
     from verl.workers.rollout.vllm_rollout import vllm_rollout
 
+    from verl_rzero import settings
     from verl_rzero.base.errors import UserError
     from verl_rzero.engine import batches, environment, guards, worker
     from verl_rzero.engine.processes import RUN_VARIABLE
@@ -54,7 +55,9 @@ else:
     def test_verl_leaves_the_cache_of_compiled_kernels_on_where_we_say_so(monkeypatch):
         cache = "VLLM_DISABLE_COMPILE_CACHE"
         assert constants_ppo.get_ppo_ray_runtime_env()["env_vars"][cache] == "1"
-        monkeypatch.setenv(cache, environment.GPU[cache])
+        on_gpus, on_a_cpu = (environment.variables(settings.load([f"hardware={name}"])) for name in ("1gpu", "cpu"))
+        assert cache not in on_a_cpu
+        monkeypatch.setenv(cache, on_gpus[cache])
         assert cache not in constants_ppo.get_ppo_ray_runtime_env()["env_vars"]
 
     def test_every_file_of_the_table_is_there():

@@ -76,7 +76,7 @@ class Room:
             raise UserError(
                 f"{temporary}: there is no room for the temporary files of {names}: {in_bytes(MARGIN)} are needed, and "
                 f"{in_bytes(free)} are free. Nothing of it was started, and what is done stays. Make room there, or "
-                "name another directory in the environment variable RAY_TMPDIR; the same command continues from here."
+                "name another directory in the environment variables TMPDIR and RAY_TMPDIR; the same command continues."
             )
 
     def of_all(self, to_do: Sequence[Stage]) -> str:

@@ -121,7 +121,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         "worse", ("evaluation",), "heldout_drop", "heldout_drop", "above",
         "greedy accuracy on a held-out benchmark is {value} below the best so far",
-        "take the best round (evaluation.choose_by); a lower solver.lr, a higher solver.kl; docs/keeps_rising.md",
+        "take the best round (evaluation.choose_by); a lower solver.lr, a higher solver.kl; see docs/keeps_rising.md",
     ),
 )  # fmt: skip
 
