@@ -171,7 +171,7 @@ NAMED = {
     "what lies about its class": (
         body("class L:\n        __class__ = int\n        def __repr__(self): return '1'\n    return L()"), {Failure.NOT_DATA}
     ),
-    "other in each process": (body("return id(a.__class__) if id(object()) else 0"), {Failure.NONDETERMINISTIC}),
+    "other in each process": (body("return id(os)"), {Failure.NONDETERMINISTIC}),
     "other by time": (body("import time\n    return time.time_ns()"), {Failure.NONDETERMINISTIC}),
     "other by chance": (body("return os.urandom(4) if os.urandom(4) else 0"), {Failure.NONDETERMINISTIC}),
     "other by seed": (body("import random\n    return random.random() if random else 0"), {Failure.NONDETERMINISTIC}),
