@@ -131,7 +131,7 @@ def h100(parameters: float, gpus: int, per_engine: int = 2) -> Machine:
 class Switches:
     """What could be done about it; the last two are settings that there are."""
 
-    keep_engines: bool = False  # from stage to stage, with new weights
+    keep_engines: bool = False  # those too that must be given new weights
     cut_stragglers: bool = False  # they end where they are and count as cut off
     harvest: bool = False  # next round's questions and votes on a share of the GPUs while the Solver trains on the rest
     spread_grading: bool = False  # votes of a stage are graded on all machines
@@ -211,6 +211,10 @@ class Stage:
         fresh, again = self.machine.engine_s, self.machine.sync_s
         self.parts["starts"] += job_s + (min(fresh, again) if self.on.keep_engines else fresh)
 
+    def go_on(self) -> None:
+        """With the engines of the training before, as they are."""
+        self.parts["starts"] += min(self.machine.engine_s, F["switch_s"])
+
     def sampled(
         self, answers: Answers, lengths: Lengths, times: int = 1, read: int = 0, after_s: float = -1.0
     ) -> float:
@@ -260,11 +264,11 @@ def trained(role: int, machine: Machine, sizes: Sizes, on: Switches) -> Stage:
     return stage
 
 
-def asked(name: str, machine: Machine, sizes: Sizes, on: Switches) -> Stage:
-    """A stage that only samples."""
+def asked(name: str, machine: Machine, sizes: Sizes, on: Switches, follows: bool) -> Stage:
+    """A stage that only samples; `follows` a training whose engines are on all GPUs and hold its model."""
     each = {"questions": sizes.candidates, "votes": sizes.candidates * sizes.votes, "evaluation": sizes.evaluation}
     stage, lengths, count = Stage(name, machine, on), sizes.lengths[name != "questions"], each[name]
-    stage.start(job_s=0)
+    stage.go_on() if follows else stage.start(job_s=0)
     read = {"questions": 0, "votes": sizes.candidates, "evaluation": 2896}[name] * sizes.prompts[1]
     over = stage.sampled(batch(machine, machine.gpus, count, lengths), lengths, read=read)
     if name != "questions":
@@ -282,15 +286,16 @@ def round_of(make: Callable[[int], Machine], gpus: int, sizes: Sizes = PAPER, on
     machine, fewer = make(gpus), (gpus // 4, gpus // 2) if on.harvest else ()
     ways = [machine, replace(machine, split=False, sync_s=machine.sync_s + F["switch_s"])][: 1 + on.by_turns]
     first = min((trained(0, way, sizes, on) for way in ways), key=lambda stage: stage.seconds)
-    middle = [*(asked(name, machine, sizes, on) for name in ("questions", "votes")), trained(1, machine, sizes, on)]
+    harvest = [asked(name, machine, sizes, on, not first.machine.split) for name in ("questions", "votes")]
+    middle = [*harvest, trained(1, machine, sizes, on)]
     for share in (share for share in fewer if share and share % machine.per_engine == 0):
-        beside = [asked(name, make(share), sizes, on) for name in ("questions", "votes")]
+        beside = [asked(name, make(share), sizes, on, follows=False) for name in ("questions", "votes")]
         stage = trained(1, make(gpus - share), sizes, on)
         stage.parts["harvest"] += max(0.0, total_s(beside) - stage.seconds)
         stage.busy += sum(other.busy for other in beside)
         stage.useful += sum(other.useful for other in beside)
         middle = min(middle, [stage], key=total_s)
-    return [first, *middle, asked("evaluation", machine, sizes, on)]
+    return [first, *middle, asked("evaluation", machine, sizes, on, follows=True)]
 
 
 def two_cores(answers: int, tokens: float, prompt: float, rollout_s: float, update_s: float, **more) -> Machine:

@@ -89,6 +89,8 @@ AS_ON_GPUS = [
     "~evaluation.benchmarks.tiny",
     # what a recipe for a CPU has otherwise
     "hardware.solver_gpus=0",
+    "hardware.verl.actor_rollout_ref.rollout.free_cache_engine=true",
+    "challenger.verl.reward.reward_model.rollout.free_cache_engine=true",
     "hardware.verl.algorithm.rollout_correction.bypass_mode=false",
     "hardware.verl.transfer_queue.backend.SimpleStorage.num_data_storage_units=8",
 ]
@@ -429,8 +431,8 @@ def done_on_the_first_base(run: Path, name: str, words: list[str], ray_directory
 @pytest.fixture(scope="module")
 def as_on_gpus(run: Path, ray_directory: str) -> Path:
     """A round with what only recipes for GPUs have: the Solver votes after the rollout, by turns with it; the old
-    log-probabilities are computed; the store has eight parts. And the method is the robust one, with a
-    Solver that goes half of the way.
+    log-probabilities are computed; the store has eight parts; engines sleep and wake, though on a CPU they keep their
+    memory. And the method is the robust one, with a Solver that goes half of the way.
     """
     return done_on_the_first_base(run, "as_on_gpus", AS_ON_GPUS, ray_directory)
 

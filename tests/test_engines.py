@@ -42,6 +42,25 @@ def test_a_kept_engine_is_used_again_and_another_model_gets_its_own(started):
     assert started == ["run/other"]
 
 
+def test_what_makes_way_for_kept_engines_is_called_once_before_they_are_asked():
+    ours, called = Engines(), []
+    ours.keep("challenger", ["first"], None)
+    ours.keep("solver", ["second"], None, lambda: called.append(asyncio.run(asyncio.sleep(0, "made way"))))
+    assert of(ours, "challenger").servers == ["first"]
+    assert called == []
+    assert [of(ours, "solver").servers for _ in range(2)] == [["second"]] * 2
+    assert called == ["made way"]
+
+
+def test_no_engine_waits_for_gpus_that_kept_ones_have(started):
+    ours, on_gpus = Engines(), settings.load(["model=small", "hardware=1gpu"])
+    asyncio.run(ours.of(on_gpus, "run/other", Path("stage")))
+    ours.keep("run/model", ["kept"], None)
+    with pytest.raises(RuntimeError, match="no GPU is free for run/other: engines of run/model have them all"):
+        asyncio.run(ours.of(on_gpus, "run/other", Path("stage")))
+    assert started == ["run/other"]
+
+
 def test_what_is_kept_belongs_to_one_owner():
     Engines().keep("run/model", ["kept"], None)
     assert of(Engines(), "run/model") is NEW

@@ -152,7 +152,7 @@ def test_a_setting_that_does_nothing_is_none_that_a_stage_depends_on(word, kinds
     assert depends == [[], kinds]
 
 
-def test_stages_that_follow_training_share_its_process_on_a_cpu():
+def test_stages_that_follow_training_share_its_process():
     kinds = lambda settings: [[s.id for s in g] for g in plan.in_one_process(plan.plan(settings), settings)]  # noqa: E731
     assert kinds(load(["rounds=1"])) == [
         ["base/model"],
@@ -169,7 +169,23 @@ def test_stages_that_follow_training_share_its_process_on_a_cpu():
     ]
     # The engines of a Solver that goes half of the way have its other half too.
     assert kinds(load(["rounds=1", "solver.towards_start=0.5"]))[-2:] == [["round_1/solver"], ["round_1/evaluation"]]
-    assert all(len(group) == 1 for group in kinds(load(["rounds=1", "hardware=1gpu"])))
+
+
+@pytest.mark.parametrize(
+    ("words", "shared"),
+    [
+        (["hardware=1gpu"], True),
+        (["hardware=8gpu", "hardware.solver_gpus=0"], True),
+        (["hardware=8gpu"], False),  # half of the GPUs are the frozen Solver's
+        (["hardware=cluster"], False),
+    ],
+)
+def test_on_gpus_stages_share_the_process_of_a_training_that_had_all_of_them(words, shared):
+    settings = load(["rounds=1", *words])
+    groups = [[stage.kind.name for stage in group] for group in plan.in_one_process(plan.plan(settings), settings)]
+    assert (["challenger", "questions", "votes"] in groups) is shared
+    assert (["questions"] in groups and ["votes"] in groups) is not shared
+    assert groups[-1] == ["solver", "evaluation"]
 
 
 def test_a_stage_that_continues_alone_has_its_own_process():

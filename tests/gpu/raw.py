@@ -1,6 +1,7 @@
 """Questions and votes of a run, sampled once more by vLLM's `LLM.generate` alone: `python -m gpu.raw RUN HERE`.
 
-The same prompts, each reply as long as it was in the run, and an engine with the run's settings; nothing is decoded.
+The same prompts, each reply as long as it was in the run, and an engine with the settings of the Challenger's job, with
+whose engines the run went on; nothing is decoded.
 Ours took from when its engine was ready to its last reply; vLLM's has answered once before.
 """
 
@@ -30,7 +31,7 @@ Replies = tuple[SamplingOf, list[tuple[list[int], int, int]]]
 def engine_of(asked: Settings, model: Path, here: Path) -> Any:
     from vllm import LLM
 
-    config = jobs.verl_config(asked, "solver", model=model, train_file="none", stage_dir=here)
+    config = jobs.verl_config(asked, "challenger", model=model, solver=model, train_file="none", stage_dir=here)
     rollout: Any = OmegaConf.to_container(config.actor_rollout_ref.rollout, resolve=True)
     same = ("dtype", "enforce_eager", "max_num_seqs", "max_num_batched_tokens", "enable_chunked_prefill", "seed")
     more = dict(rollout["engine_kwargs"].get("vllm") or {})

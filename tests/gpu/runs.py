@@ -20,10 +20,8 @@ TINY = f"""model=tiny rounds=1 model.build_steps=300 attempts=1 candidates=40 vo
     challenger.steps=1 challenger.batch_size=4 challenger.minibatch_size=2 solver.steps=1 solver.batch_size=8
     solver.minibatch_size=8 ~evaluation.benchmarks.tiny {EAGER}
     challenger.verl.reward.reward_model.rollout.enforce_eager=true"""
-SHAPE = """model=small model.name=shape rounds=1 attempts=1 too_few=repeat band=[0,1] challenger.steps=2 solver.steps=3
-    challenger.verl.actor_rollout_ref.rollout.enforce_eager=true
-    challenger.verl.reward.reward_model.rollout.enforce_eager=true"""
-"""Without compiled kernels for the Challenger's two engines, each of which would take half a minute to start."""
+SHAPE = "model=small model.name=shape rounds=1 attempts=1 too_few=repeat band=[0,1] challenger.steps=2 solver.steps=3"
+"""With compiled kernels, since its questions and votes are those that vLLM alone is compared with."""
 
 SIZES = {
     "cuda": """candidates=512 votes=4 model.prompt_tokens=256 model.question_tokens=1024 model.answer_tokens=1024

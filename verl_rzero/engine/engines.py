@@ -3,7 +3,7 @@ once.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,15 +52,32 @@ class Engines:
 
     def __init__(self) -> None:
         self._kept: dict[str, Engine] = {}
+        self._before: dict[str, Callable[[], None]] = {}
 
-    def keep(self, model: Path | str, servers: Sequence[Any], tokenizer: Any) -> None:
-        """Remember running servers of `model`, for `of`."""
+    def keep(
+        self, model: Path | str, servers: Sequence[Any], tokenizer: Any, before: Callable[[], None] | None = None
+    ) -> None:
+        """Remember running servers of `model`, for `of`, which calls `before` once when they are asked for. Others
+        of the job are not asked for after that.
+        """
         self._kept[str(model)] = Engine(servers, tokenizer)
+        if before is not None:
+            self._before[str(model)] = before
 
     async def of(self, settings: Settings, model: Path | str, stage_dir: Path) -> Engine:
-        """The servers of `model` that were kept, or else new ones (`started`)."""
+        """The servers of `model` that were kept, or else new ones (`started`).
+
+        Raises:
+            RuntimeError: new ones would wait for ever for the GPUs that the kept ones have.
+        """
         kept = self._kept.get(str(model))
-        return await started(settings, model, stage_dir) if kept is None else kept
+        if kept is None:
+            if self._kept and settings.hardware.device == "cuda":
+                raise RuntimeError(f"no GPU is free for {model}: engines of {', '.join(self._kept)} have them all")
+            return await started(settings, model, stage_dir)
+        if before := self._before.pop(str(model), None):
+            await asyncio.to_thread(before)  # verl's calls begin an event loop of their own
+        return kept
 
 
 async def started(settings: Settings, model: Path | str, stage_dir: Path) -> Engine:

@@ -109,6 +109,15 @@ class SelfPlayTrainer(PPOTrainerSync):
         """Ray handles of the servers of the frozen Solver (Challenger's job)."""
         return list(self.reward_loop_manager.reward_model_manager.server_handles)
 
+    def give_way_to_solver(self) -> None:
+        """After training, where the frozen Solver shares the GPUs: put the engines of the model in training to sleep,
+        for good, and wake the Solver's.
+        """
+        solver = self.reward_loop_manager.reward_model_manager
+        if solver.config.rollout.free_cache_engine:
+            self.checkpoint_manager.sleep_replicas()
+            solver.wake_up()
+
     def actors(self) -> dict[str, Any]:
         """Ray handles of all that a step waits for, by what they are."""
         several = {"trainer": self.actor_rollout_wg.workers, "engine": self.rollout_servers()}

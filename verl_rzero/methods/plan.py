@@ -39,10 +39,7 @@ def kind(settings: Settings, name: str) -> Kind:
 
 
 def in_one_process(stages: list[Stage], settings: Settings) -> list[list[Stage]]:
-    """The stages in groups that share a process, so that an engine which training leaves behind is used again.
-
-    Only on a CPU: elsewhere each stage spreads over all devices.
-    """
+    """The stages in groups that share a process, so that engines which training leaves behind are used again."""
     groups: list[list[Stage]] = []
     for stage in stages:
         if groups and _can_follow(stage, groups[-1][0], settings):
@@ -53,10 +50,9 @@ def in_one_process(stages: list[Stage], settings: Settings) -> list[list[Stage]]
 
 
 def _can_follow(stage: Stage, first: Stage, settings: Settings) -> bool:
-    """Whether `first` trains and leaves an engine that `stage` uses."""
+    """Whether `first` trains and leaves engines that `stage` uses."""
     return (
-        settings.hardware.device == "cpu"
-        and stage.round == first.round
+        stage.round == first.round
         and stage.kind.name in first.kind.serves
         and trains(settings, first.kind.name, first.round)
         and leaves_engines(settings, first.kind.name)

@@ -44,5 +44,9 @@ def trains(settings: Settings, role: str, round_: int) -> bool:
 
 
 def leaves_engines(settings: Settings, role: str) -> bool:
-    """Whether the engines that a role was trained with hold the model that its stage leaves."""
-    return role != "solver" or not settings.solver.towards_start
+    """Whether the engines that a role was trained with hold the model that its stage leaves, and on all devices: where
+    the frozen Solver has GPUs of its own, the Challenger's engines have only the others.
+    """
+    if role == "solver":
+        return not settings.solver.towards_start
+    return settings.hardware.device == "cpu" or not settings.hardware.solver_gpus

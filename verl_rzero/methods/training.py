@@ -57,11 +57,10 @@ def train(
         trained = towards(start, trained, share)
     make_portable(trained, start)
     trained.rename(stage.dir / "model")
-    if asked.hardware.device == "cpu":  # for the stages that follow in this process
-        if leaves_engines(asked, role):
-            stage.engines.keep(stage.dir / "model", trainer.rollout_servers(), trainer.tokenizer)
+    if leaves_engines(asked, role):  # for the stages that follow in this process
+        stage.engines.keep(stage.dir / "model", trainer.rollout_servers(), trainer.tokenizer)
         if frozen_solver is not None:
-            stage.engines.keep(frozen_solver, trainer.solver_servers(), trainer.tokenizer)
+            stage.engines.keep(frozen_solver, trainer.solver_servers(), trainer.tokenizer, trainer.give_way_to_solver)
     if list(config.actor_rollout_ref.actor.checkpoint.save_contents) == jobs.saved(asked):
         shutil.rmtree(stage.dir / run_dir.CHECKPOINTS)
     return {"model": "model", "steps": steps}

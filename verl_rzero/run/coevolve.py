@@ -125,7 +125,7 @@ def in_attempts(
     before_another: Callable[[], object] = lambda: None,
 ) -> None:
     """Stages that share a process, as often as they may be begun: where it dies or stalls, those that aren't done go
-    on in a new one, after a look at whether they can.
+    on in a new one, or each in its own where the engines that they shared are gone, after a look at whether they can.
 
     Raises:
         StageFailed: of the last attempt, or of one that an error has ended which says what to put right.
@@ -137,7 +137,8 @@ def in_attempts(
         room.check(left)
         try:
             with room.explained(left):
-                work(left)
+                for those in plan.in_one_process(left, room.settings):
+                    work(those)
             return
         except StageFailed as failed:
             if failed.code == USER_ERROR or attempt == attempts:
