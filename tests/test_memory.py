@@ -130,7 +130,7 @@ def test_the_challengers_job_on_a_cpu():
     P = 134_515_008
     assert trainer.certain == {"weights": 4 * P, "gradients": 4 * P, "AdamW": 8 * P, "reference model": 4 * P}
     assert trainer.estimated == {
-        "gathered weights": 4 * P,
+        "gathered weights": 2 * 4 * P,  # the model's and the reference's
         "activations of 4,096 tokens": 4096 * 30 * 12_288 * 4,
         "logits of 2,048": 3 * 2048 * 49_152 * 4,
         "process": memory.TRAINER_BASE,
@@ -155,7 +155,7 @@ def test_few_layers_and_a_large_vocabulary_have_their_fullest_moment_after_the_b
     trainer, *_ = memory.on_a_cpu(job("challenger", *few), wide)
     P, table = wide.parameters, 49_152 * 576
     assert trainer.estimated == {
-        "gathered weights": 2 * P,
+        "gathered weights": 2 * 2 * P,
         "gradients before they are shared": 4 * P + 2 * table,
         "process": memory.TRAINER_BASE,
     }
@@ -172,6 +172,7 @@ def test_two_trainers_share_the_state_and_have_an_engine_each():
 def test_without_a_kl_loss_there_is_no_reference():
     trainer, *_ = memory.on_a_cpu(job("solver", "solver.kl=0"), shape(SMOLLM2))
     assert "reference model" not in trainer.certain
+    assert trainer.estimated["gathered weights"] == 4 * 134_515_008
 
 
 def test_the_solvers_job_has_one_engine():

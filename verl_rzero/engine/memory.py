@@ -150,7 +150,8 @@ def trainer(config: DictConfig, model: Shape) -> Process:
         gradients = _before_sharing(adapter or model.parameters, model.largest, width)
         moments = [batch, gradients, {"copy of the weights": state["weights"]} if adapter else {}]
         fullest = max(moments, key=lambda moment: sum(moment.values()))
-        batch = {"gathered weights": width * model.parameters} | fullest
+        models = 2 if "reference model" in state else 1  # the reference's, too, stay gathered
+        batch = {"gathered weights": models * width * model.parameters} | fullest
     return Process("trainer", state, batch, config.trainer.n_gpus_per_node)
 
 
