@@ -22,8 +22,10 @@ def main(platform: str, run: Path, here: Path) -> None:
 
     asked = settings.read(run / "settings.yaml")
     sleeps = platform == "cuda"  # vLLM sleeps on GPUs only
-    share = {"enable_sleep_mode": True, "gpu_memory_utilization": asked.hardware.gpu_memory_utilization}
-    engine = LLM(str(model_of(run / BASE)), enforce_eager=True, max_model_len=256, **(share if sleeps else {}))
+    of_a_card = {"enable_sleep_mode": True, "gpu_memory_utilization": asked.hardware.gpu_memory_utilization}
+    of_a_machine = {"kv_cache_memory_bytes": 2**28}  # by itself vLLM wants nearly all of it
+    share: dict[str, Any] = of_a_card if sleeps else of_a_machine
+    engine = LLM(str(model_of(run / BASE)), enforce_eager=True, max_model_len=256, **share)
     prompt: Any = {"prompt_token_ids": render(engine.get_tokenizer(), solver_messages(asked.prompts, QUESTION))}
     numbers: dict[str, Any] = {"answers": []}
 
