@@ -1,6 +1,6 @@
 """What was tried so that the Solver keeps rising: each idea changes a step of the loop, and gives its reason.
 
-None reads the truth but the two bounds, which say what a perfect filter and perfect labels would be worth.
+None reads the truth but the bounds, which say what a perfect filter and perfect labels would be worth.
 """
 
 import dataclasses
@@ -321,6 +321,12 @@ ALL: dict[str, type[Loop]] = {
         "half of whose groups still have a gradient",
         *NEAR_BASE,
         "band=[0.25,0.9]",
+    ),
+    "near_base_wide_truth": with_settings(
+        "bound: near_base_wide with true labels; how much is left to win by better ones?",
+        *NEAR_BASE,
+        "band=[0.25,0.9]",
+        idea=TruthLabels,
     ),
     "near_base_trusted": with_settings(
         "near_base and trusted: near the base model, an agreement of .75 is mostly right", *NEAR_BASE, *TRUSTED
