@@ -14,9 +14,11 @@ import made_run
 import psutil
 import pytest
 
+from verl_rzero.base.errors import StageFailed
 from verl_rzero.data import run_dir
 from verl_rzero.engine.processes import RUN_VARIABLE
-from verl_rzero.run import coevolve
+from verl_rzero.methods import plan
+from verl_rzero.run import coevolve, disk_space
 from verl_rzero.settings import compose, load
 from verl_rzero.watch import report
 
@@ -299,6 +301,24 @@ def test_a_stage_that_dies_is_begun_again_and_what_is_done_is_not(run):
     assert "attempt 1 of 2" in out
     assert all(run_dir.is_done(run / stage) for stage in ONE_ROUND)
     assert processes_of(run) == []
+
+
+def test_stages_whose_shared_engines_are_gone_go_on_each_in_its_own_process(run):
+    asked = load(["hardware=1gpu", f"run_dir={run}"])
+    group = next(each for each in plan.in_one_process(plan.plan(asked), asked) if len(each) == 3)
+    processes: list[list[str]] = []
+
+    def work(stages: list[plan.Stage]) -> None:
+        processes.append([stage.kind.name for stage in stages])
+        for stage in stages:
+            if processes == [["challenger", "questions", "votes"]] and stage.kind.name == "questions":
+                raise StageFailed(stage.id, 1, run)
+            stage.directory(run).mkdir(parents=True)
+            (stage.directory(run) / run_dir.DONE).touch()
+
+    run.mkdir()
+    coevolve.in_attempts(group, disk_space.Room(run, asked, None), work)
+    assert processes == [["challenger", "questions", "votes"], ["questions"], ["votes"]]
 
 
 @pytest.mark.parametrize(
