@@ -207,9 +207,10 @@ class Stage:
     def seconds(self) -> float:
         return sum(self.parts.values())
 
-    def start(self, job_s: float) -> None:
+    def start(self, job_s: float, takes_over: bool = False) -> None:
+        """Processes, and engines: new ones, or those of the training before, which only need weights."""
         fresh, again = self.machine.engine_s, self.machine.sync_s
-        self.parts["starts"] += job_s + (min(fresh, again) if self.on.keep_engines else fresh)
+        self.parts["starts"] += job_s + (min(fresh, again) if takes_over or self.on.keep_engines else fresh)
 
     def go_on(self) -> None:
         """With the engines of the training before, as they are."""
@@ -251,7 +252,7 @@ def trained(role: int, machine: Machine, sizes: Sizes, on: Switches) -> Stage:
     """A training of the Challenger (role 0, with the votes of the frozen Solver) or the Solver (role 1)."""
     stage, steps, count = Stage(("challenger", "solver")[role], machine, on), sizes.steps[role], sizes.answers[role]
     gpus, lengths = machine.gpus // 2 if machine.split and role == 0 else machine.gpus, sizes.lengths[role]
-    stage.start(machine.job_s)
+    stage.start(machine.job_s, takes_over=role == 1 and not machine.split)
     over = stage.sampled(batch(machine, gpus, count, lengths), lengths, steps)
     if role == 0:
         votes, read = votes_of_step(machine, gpus, sizes, on.cut_stragglers), count * sizes.prompts[1]
@@ -287,7 +288,7 @@ def round_of(make: Callable[[int], Machine], gpus: int, sizes: Sizes = PAPER, on
     ways = [machine, replace(machine, split=False, sync_s=machine.sync_s + F["switch_s"])][: 1 + on.by_turns]
     first = min((trained(0, way, sizes, on) for way in ways), key=lambda stage: stage.seconds)
     harvest = [asked(name, machine, sizes, on, not first.machine.split) for name in ("questions", "votes")]
-    middle = [*harvest, trained(1, machine, sizes, on)]
+    middle = [*harvest, trained(1, replace(machine, split=first.machine.split), sizes, on)]
     for share in (share for share in fewer if share and share % machine.per_engine == 0):
         beside = [asked(name, make(share), sizes, on, follows=False) for name in ("questions", "votes")]
         stage = trained(1, make(gpus - share), sizes, on)

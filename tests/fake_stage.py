@@ -75,5 +75,8 @@ def fill(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    for stage_id in sys.argv[2:]:
-        do(Path(sys.argv[1]), stage_id)
+    directory, *stage_ids = sys.argv[1:]
+    for before, stage_id in zip([None, *stage_ids], stage_ids, strict=False):
+        while before and not (Path(directory) / before / "DONE").exists():  # a real one takes longer than that
+            time.sleep(0.01)
+        do(Path(directory), stage_id)

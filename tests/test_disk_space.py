@@ -16,6 +16,7 @@ from verl_rzero import settings
 from verl_rzero.base import command_line
 from verl_rzero.base.errors import NO_ROOM_WORDS, StageFailed, UserError
 from verl_rzero.base.files import write_atomically
+from verl_rzero.data import run_dir
 from verl_rzero.engine import checkpoints, jobs
 from verl_rzero.methods import plan
 from verl_rzero.run import disk_space
@@ -265,6 +266,15 @@ def test_a_disk_that_is_full_in_the_middle_of_a_stage_and_then_has_room(small_di
     (small_disk / "other").unlink()
     assert finish(start(run))[0] == 0
     assert started(run) == [*ONE_ROUND[:6], *ONE_ROUND[5:]]
+
+
+def test_each_training_of_a_process_needs_room_when_it_begins(small_disk):
+    run = small_disk / "run"
+    code, _, err = finish(start(run, FAKE_MODELS=str(18 * MIB)))  # base model and Challenger leave 64 MiB free
+    assert code == 2
+    assert err.startswith(f"error: {run}: there is no room for round_1/solver and round_1/evaluation: up to ")
+    assert run_dir.is_done(run / "round_1/curation")
+    assert not run_dir.is_done(run / "round_1/solver")
 
 
 def test_a_full_disk_is_refused_before_anything_is_made(small_disk):

@@ -96,6 +96,7 @@ AS_ON_GPUS = [
     "hardware.verl.transfer_queue.backend.SimpleStorage.num_data_storage_units=8",
 ]
 LIMIT_S = 900
+ROLES = ("challenger", "solver")
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +187,9 @@ def test_the_killed_training_went_on_from_its_last_checkpoint(run):
     lines = (run / "round_1/solver/metrics.jsonl").read_text().splitlines()
     assert lines[0] == before[0]  # with its time: it was not done again
     steps = [json.loads(line) for line in lines]
-    assert [step["step"] for step in steps] == [1, 2, 3]
+    # Killed between a step's checkpoint and its line, that line is lost (docs/run_directory.md).
+    assert [step["step"] for step in steps] in ([1, 2, 3], [1, 3], [1, 2])
+    assert json.loads((run / "round_1/solver/progress.json").read_text())["done"] == 3
     assert run_dir.result(run / "round_1/solver")["steps"] == [
         {key: value for key, value in step.items() if key != "time"} for step in steps
     ]
@@ -288,7 +291,7 @@ def advantages(rows: list[dict]) -> list[float]:
     ]
 
 
-@pytest.mark.parametrize("role", ["challenger", "solver"])
+@pytest.mark.parametrize("role", ROLES)
 def test_the_advantages_are_of_these_rewards(run, role):
     for step in steps_of(run, role):
         expected = advantages(rows_of(run, role, step["step"]))
@@ -300,7 +303,6 @@ def test_models_of_the_stages_differ_and_the_solver_moved_away_from_its_start(ru
     hashes = {model_hash(run / stage / "model") for stage in ("base/model", "round_1/challenger", "round_1/solver")}
     assert len(hashes) == 3
     steps = run_dir.result(run / "round_1/solver")["steps"]
-    assert len(steps) == 3
     assert steps[-1]["kl"] > 0  # against the start of the stage
     assert all(step["response_tokens_mean"] > 1 for step in steps)
 
@@ -446,7 +448,7 @@ def test_by_turns_rewards_are_those_of_votes_beside_the_rollout(as_on_gpus):
     assert step["uncertainty_mean"] > 0
 
 
-@pytest.mark.parametrize("role", ["challenger", "solver"])
+@pytest.mark.parametrize("role", ROLES)
 def test_old_log_probabilities_are_computed(run, as_on_gpus, role):
     (step,) = run_dir.result(as_on_gpus / f"round_1/{role}")["steps"]
     assert step["entropy"] > 0  # verl takes it in that pass
@@ -454,6 +456,16 @@ def test_old_log_probabilities_are_computed(run, as_on_gpus, role):
     assert step["kl"] == pytest.approx(0, abs=1e-5)  # one update: the model was its own reference
     assert step["advantage_max"] == pytest.approx(max(advantages(rows_of(as_on_gpus, role, 1))), abs=1e-4)
     assert processes_of(as_on_gpus) == []
+
+
+def test_the_solver_is_trained_with_the_challengers_engines(as_on_gpus):
+    """They have slept, been given its weights, and sample from them."""
+    began = [
+        "vllm_cpu.SyncedCPUWorkerExtension" in (as_on_gpus / f"round_1/{role}/stage.log").read_text() for role in ROLES
+    ]
+    assert began == [True, False]
+    (line,) = (as_on_gpus / "round_1/solver/verl_metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["data"]["rollout_corr/k3_kl"] < 1e-4
 
 
 def test_the_solver_goes_half_of_the_way(run, as_on_gpus):
@@ -480,7 +492,7 @@ def adapted(run: Path, ray_directory: str) -> Path:
     """
     given = [f"data={run / 'base/model/benchmark_tiny.parquet'}", "lora.rank=8", "solver.lr=0.003"]
     old = "hardware.verl.algorithm.rollout_correction.bypass_mode=false"
-    words = [*TTRL, *given, old, "ttrl.votes=4", "sampling.wait_for=0.3"]
+    words = [*TTRL, *given, old, "ttrl.votes=16", "sampling.wait_for=0.3"]
     return done_on_the_first_base(run, "adapted", words, ray_directory)
 
 

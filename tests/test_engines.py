@@ -52,6 +52,19 @@ def test_what_makes_way_for_kept_engines_is_called_once_before_they_are_asked():
     assert called == ["made way"]
 
 
+def test_a_training_is_ended_once_for_the_next_and_nothing_of_it_is_kept(started):
+    ours, ended = Engines(), []
+    assert list(ours.take_over()) == []
+    ours.leave(lambda: ended.append("ended") or ["server"])
+    ours.keep("challenger", ["kept"], None)
+    ours.keep("solver", ["kept"], None, lambda: ended.append("made way"))
+    assert ended == []
+    assert [list(ours.take_over()) for _ in range(2)] == [["server"], []]
+    assert ended == ["ended"]
+    assert [of(ours, model) for model in ("challenger", "solver")] == [NEW, NEW]
+    assert ended == ["ended"]
+
+
 def test_no_engine_waits_for_gpus_that_kept_ones_have(started):
     ours, on_gpus = Engines(), settings.load(["model=small", "hardware=1gpu"])
     asyncio.run(ours.of(on_gpus, "run/other", Path("stage")))

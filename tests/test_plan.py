@@ -152,23 +152,40 @@ def test_a_setting_that_does_nothing_is_none_that_a_stage_depends_on(word, kinds
     assert depends == [[], kinds]
 
 
+IN_A_ROUND = ("challenger", "questions", "votes", "curation", "solver", "evaluation")
+
+
 def test_stages_that_follow_training_share_its_process():
     kinds = lambda settings: [[s.id for s in g] for g in plan.in_one_process(plan.plan(settings), settings)]  # noqa: E731
     assert kinds(load(["rounds=1"])) == [
         ["base/model"],
         ["base/evaluation"],
-        ["round_1/challenger", "round_1/questions", "round_1/votes"],
-        ["round_1/curation"],
-        ["round_1/solver", "round_1/evaluation"],
+        [f"round_1/{kind}" for kind in IN_A_ROUND],
     ]
+    # Each round has a process of its own.
+    assert kinds(load(["rounds=2"]))[3:] == [[f"round_2/{kind}" for kind in IN_A_ROUND]]
     # Without training there is no engine to use again.
-    assert kinds(load(["rounds=1", "challenger.steps=0"]))[2:5] == [
+    assert kinds(load(["rounds=1", "challenger.steps=0"]))[2:] == [
         ["round_1/challenger"],
         ["round_1/questions"],
         ["round_1/votes"],
+        ["round_1/curation"],
+        ["round_1/solver", "round_1/evaluation"],
     ]
+    # The engines that the Challenger's have left have no Solver to evaluate where it isn't trained.
+    assert kinds(load(["rounds=1", "solver.steps=0"]))[-1] == ["round_1/evaluation"]
     # The engines of a Solver that goes half of the way have its other half too.
-    assert kinds(load(["rounds=1", "solver.towards_start=0.5"]))[-2:] == [["round_1/solver"], ["round_1/evaluation"]]
+    assert kinds(load(["rounds=1", "solver.towards_start=0.5"]))[2:] == [
+        [f"round_1/{kind}" for kind in IN_A_ROUND[:-1]],
+        ["round_1/evaluation"],
+    ]
+
+
+def test_stages_are_parted_before_each_training():
+    (group,) = plan.in_one_process(plan.plan(load(["rounds=1"])), load(["rounds=1"]))[2:]
+    kinds = lambda parts: [[stage.kind.name for stage in part] for part in parts]  # noqa: E731
+    assert kinds(plan.from_each_training(group)) == [[*IN_A_ROUND[:4]], [*IN_A_ROUND[4:]]]
+    assert kinds(plan.from_each_training(group[1:])) == [[*IN_A_ROUND[1:4]], [*IN_A_ROUND[4:]]]
 
 
 @pytest.mark.parametrize(
@@ -183,9 +200,9 @@ def test_stages_that_follow_training_share_its_process():
 def test_on_gpus_stages_share_the_process_of_a_training_that_had_all_of_them(words, shared):
     settings = load(["rounds=1", *words])
     groups = [[stage.kind.name for stage in group] for group in plan.in_one_process(plan.plan(settings), settings)]
-    assert (["challenger", "questions", "votes"] in groups) is shared
-    assert (["questions"] in groups and ["votes"] in groups) is not shared
-    assert groups[-1] == ["solver", "evaluation"]
+    assert groups[2:] == (
+        [[*IN_A_ROUND]] if shared else [*([kind] for kind in IN_A_ROUND[:4]), ["solver", "evaluation"]]
+    )
 
 
 def test_a_stage_that_continues_alone_has_its_own_process():

@@ -16,7 +16,7 @@ from verl_rzero.engine.on_cpu import WORKER
 from verl_rzero.settings import Settings
 
 if TYPE_CHECKING:
-    from verl_rzero.engine.rollouts import Sample
+    from verl_rzero.engine.rollouts import Running, Sample
 
 
 class Engine:
@@ -53,6 +53,7 @@ class Engines:
     def __init__(self) -> None:
         self._kept: dict[str, Engine] = {}
         self._before: dict[str, Callable[[], None]] = {}
+        self._end: Callable[[], Sequence[Running]] | None = None
 
     def keep(
         self, model: Path | str, servers: Sequence[Any], tokenizer: Any, before: Callable[[], None] | None = None
@@ -63,6 +64,19 @@ class Engines:
         self._kept[str(model)] = Engine(servers, tokenizer)
         if before is not None:
             self._before[str(model)] = before
+
+    def leave(self, end: Callable[[], Sequence["Running"]]) -> None:
+        """Remember how the training that has kept these ends what it started, for `take_over`."""
+        self._end = end
+
+    def take_over(self) -> Sequence["Running"]:
+        """The servers that a training before has left in this process for the next one, which gives them its model;
+        nothing of it is kept any longer.
+        """
+        end, self._end = self._end, None
+        self._kept.clear()
+        self._before.clear()
+        return end() if end is not None else ()
 
     async def of(self, settings: Settings, model: Path | str, stage_dir: Path) -> Engine:
         """The servers of `model` that were kept, or else new ones (`started`).

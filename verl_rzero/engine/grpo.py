@@ -1,6 +1,7 @@
 """Runs one GRPO job in this process: verl's trainer with our hooks, on Ray."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,13 @@ from verl_rzero.engine.samplers import Sampler
 from verl_rzero.engine.trainer import SelfPlayTrainer
 
 
-def run(config: Any, sampler: Sampler, batch_reward: BatchReward) -> SelfPlayTrainer:
+def run(
+    config: Any, sampler: Sampler, batch_reward: BatchReward, before: Sequence[rollouts.Running] = ()
+) -> SelfPlayTrainer:
     """Train as `config` says (`jobs.verl_config`), on what `sampler` makes of each step's prompts and with the rewards
     that `batch_reward` makes of the whole. The engines of the trainer that is returned are still up.
+
+    `before` are the servers that a training before it in this process has left for it.
 
     Raises:
         UserError: the installed packages are others than this was made for.
@@ -37,7 +42,7 @@ def run(config: Any, sampler: Sampler, batch_reward: BatchReward) -> SelfPlayTra
     guards.check()
     validate_config(config=config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
     start_ray(config.ray_kwargs.ray_init, get_ppo_ray_runtime_env(config)["env_vars"] | {"TRANSFER_QUEUE_ENABLE": "1"})
-    rollouts.register()
+    rollouts.register(before)
     config.transfer_queue.enable = True
     OmegaConf.resolve(config)
     tq.init(config.transfer_queue)
@@ -58,8 +63,10 @@ def trained_model(config: Any) -> Path:
 
 def start_ray(ray_init: Any, env_vars: dict[str, str]) -> None:
     """Join the cluster of RAY_ADDRESS if there is one, else start one on this machine with the resources of
-    `ray_init`: never one that Ray finds by itself, which may be somebody else's, or long dead.
+    `ray_init`: never one that Ray finds by itself, which may be somebody else's, or long dead. Once in a process.
     """
+    if ray.is_initialized():
+        return
     arguments: dict[str, Any] = OmegaConf.to_container(ray_init, resolve=True)  # type: ignore[assignment]
     runtime_env = arguments.pop("runtime_env", None) or {}
     forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}

@@ -151,7 +151,7 @@ def _common(
                 "seed": settings.seed,
                 "tensor_model_parallel_size": hardware.tensor_parallel,
                 "gpu_memory_utilization": hardware.gpu_memory_utilization,
-                "max_model_len": prompt + response,
+                "max_model_len": longest(settings),  # of either job, whose engines may go on to the other
             },
         },
         "trainer": _trainer(settings, job, role, Path(stage_dir)),

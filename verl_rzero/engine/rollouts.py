@@ -6,8 +6,10 @@ yields the samples that have ended since the last yield.
 
 `register()` puts a subclass of verl's replica into verl's registry in place of the one named "vllm". It differs in the
 class of its server, a subclass too: that one rewrites the job id by which verl's weight sync names its socket, starts
-its engine through the warm server, and samples with vLLM's engine directly. `reliances.py` says what of verl's and
-vLLM's insides that takes for granted, `guards.check` compares it with what is installed.
+its engine through the warm server, and samples with vLLM's engine directly. And it takes servers over from the training
+before it in the same process, which are given the weights of the next as they were given those of the last.
+`reliances.py` says what of verl's and vLLM's insides that takes for granted, `guards.check` compares it with what is
+installed.
 """
 
 import asyncio
@@ -17,11 +19,13 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import ray
-from verl.workers.rollout.replica import RolloutReplicaRegistry
+from verl.utils.device import get_device_name, get_resource_name
+from verl.workers.rollout.replica import RolloutMode, RolloutReplicaRegistry
 from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, vLLMReplica
 from vllm import SamplingParams
 from vllm.inputs import TokensPrompt
@@ -141,17 +145,62 @@ class StreamingServer(vLLMHttpServer):
         )
 
 
-class StreamingReplica(vLLMReplica):
-    """verl's vLLM replica with the streaming server."""
+@dataclass(frozen=True)
+class Running:
+    """The servers of a replica that go on after the training that they were started for, and the places of its workers:
+    where weights are handed over, so that they may be those of another model with workers in the same places.
+    """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    servers: list[Any]
+    address: str
+    places: list[Any]
+
+    def end(self) -> None:
+        for server in self.servers:
+            ray.kill(server)
+
+
+class StreamingReplica(vLLMReplica):
+    """verl's vLLM replica with the streaming server; beside a model in training it may take over servers that run.
+
+    Args:
+        before: those that there are, by their replica's rank; taken out of it.
+    """
+
+    def __init__(self, *args: Any, before: dict[int, Running], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.server_class = ray.remote(StreamingServer)
+        self.before = before
+        self.places: list[Any] = []
+
+    async def launch_servers(self) -> None:
+        self.places = await asyncio.gather(*[worker.__ray_call__.remote(_place) for worker in self.workers])
+        found = self.before.pop(self.replica_rank, None) if self.rollout_mode == RolloutMode.HYBRID else None
+        if found is not None and found.places != self.places:
+            found.end()
+            found = None
+        if found is None:
+            await super().launch_servers()
+        else:
+            self.servers, self._server_handle, self._server_address = found.servers, found.servers[0], found.address
+
+    def running(self) -> Running:
+        return Running(self.servers, self._server_address, self.places)
 
 
-def register() -> None:
-    """Let verl start streaming servers wherever a config says `rollout.name=vllm`."""
-    RolloutReplicaRegistry.register("vllm", lambda: StreamingReplica)
+def _place(_worker: Any) -> tuple[str, list[str]]:
+    """A worker's node, and its GPUs; on a CPU, where slots stand for them, any slot is as good as another."""
+    context = ray.get_runtime_context()
+    gpus = [] if get_device_name() == "cpu" else context.get_accelerator_ids().get(get_resource_name(), [])
+    return context.get_node_id(), gpus
+
+
+def register(before: Sequence[Running] = ()) -> None:
+    """Let verl start streaming servers wherever a config says `rollout.name=vllm`, and take over those of `before`
+    (`SelfPlayTrainer.end`) for the model in training.
+    """
+    kept = dict(enumerate(before))
+    RolloutReplicaRegistry.register("vllm", lambda: partial(StreamingReplica, before=kept))
 
 
 async def stream(

@@ -5,7 +5,7 @@ overridden, each calling verl's own: `_init_resource_pool_mgr` (our worker's cla
 (on a CPU, the responses to a prompt stay together), `_compute_ref_log_prob` and `_update_actor` (which columns are
 sent), `_compute_advantage` (rewards that verl computes after sampling are changed just before), `_load_checkpoint` and
 `_save_checkpoint` (where the sampler stands) and `_compute_metrics` (the metrics file). It sets the replay buffer's
-`poll_interval` and reads the handles of verl's managers.
+`poll_interval` and reads the handles of verl's managers, all of which `end` ends.
 `reliances.py` lists all of it, `guards.check` compares it with what is installed.
 """
 
@@ -21,6 +21,7 @@ import ray
 import torch
 import transfer_queue as tq
 from omegaconf import OmegaConf
+from ray.util import remove_placement_group
 from tensordict import NonTensorData, TensorDict
 from verl.trainer.ppo.utils import Role
 from verl.trainer.ppo.v1 import PPOTrainerSync
@@ -33,6 +34,7 @@ from verl_rzero.data.run_dir import LATEST, METRICS
 from verl_rzero.engine.batch_rewards import BatchReward
 from verl_rzero.engine.batches import BatchRollouts
 from verl_rzero.engine.cpu import prompts
+from verl_rzero.engine.rollouts import Running
 from verl_rzero.engine.samplers import Sampler
 from verl_rzero.engine.worker import self_play_worker
 from verl_rzero.grading.counts import COLUMNS, step_metrics
@@ -117,6 +119,24 @@ class SelfPlayTrainer(PPOTrainerSync):
         if solver.config.rollout.free_cache_engine:
             self.checkpoint_manager.sleep_replicas()
             solver.wake_up()
+
+    def end(self) -> list[Running]:
+        """After training, end what the job has started on Ray but the servers of the model in training, and return
+        these: for the job that follows in this process, on the same devices.
+        """
+        self.logger.finish()
+        self.checkpoint_manager.sleep_replicas()  # where they share the devices of those who train
+        rewards, served = self.reward_loop_manager, []
+        if rewards.reward_model_manager is not None:
+            served = rewards.reward_model_manager.rollout_replicas
+        of_the_served = [actor for replica in served for actor in (*replica.servers, *replica.workers)]
+        for actor in (*self.actor_rollout_wg.workers, *rewards.reward_loop_workers, *of_the_served):
+            ray.kill(actor)
+        ray.kill(self.llm_server_manager.global_load_balancer)
+        pools = [*self.resource_pool_manager.resource_pool_dict.values(), *(each.resource_pool for each in served)]
+        for group in {group.id: group for pool in pools for group in pool.pgs or []}.values():
+            remove_placement_group(group)
+        return [replica.running() for replica in self.llm_server_manager.get_replicas()]
 
     def actors(self) -> dict[str, Any]:
         """Ray handles of all that a step waits for, by what they are."""

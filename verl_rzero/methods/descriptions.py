@@ -48,7 +48,7 @@ CHALLENGER = Kind(
     of_training,
     uses_engine=True,
     trains=True,
-    serves=("questions", "votes"),
+    serves=("questions", "votes", "curation", "solver"),
 )
 QUESTIONS = Kind(
     "questions",

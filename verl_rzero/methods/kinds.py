@@ -25,7 +25,7 @@ class Kind:
         readings: what the monitors judge, from its result and those of the same kind before, in order.
         uses_engine: whether it starts Ray and vLLM.
         trains: whether it is a GRPO job, whose steps are points in TensorBoard.
-        serves: kinds of the same round that can use the engines that it leaves behind.
+        serves: kinds of the same round that can use the engines that it leaves behind, and those between them.
     """
 
     name: str

@@ -42,20 +42,34 @@ def in_one_process(stages: list[Stage], settings: Settings) -> list[list[Stage]]
     """The stages in groups that share a process, so that engines which training leaves behind are used again."""
     groups: list[list[Stage]] = []
     for stage in stages:
-        if groups and _can_follow(stage, groups[-1][0], settings):
+        if groups and _can_follow(stage, groups[-1], settings):
             groups[-1].append(stage)
         else:
             groups.append([stage])
     return groups
 
 
-def _can_follow(stage: Stage, first: Stage, settings: Settings) -> bool:
-    """Whether `first` trains and leaves engines that `stage` uses."""
+def from_each_training(group: list[Stage]) -> list[list[Stage]]:
+    """The stages in parts, each of which begins with one that trains, but for the first: of what a training writes,
+    most is gone when it is done.
+    """
+    parts: list[list[Stage]] = [[]]
+    for stage in group:
+        if stage.kind.trains and parts[-1]:
+            parts.append([])
+        parts[-1].append(stage)
+    return parts
+
+
+def _can_follow(stage: Stage, group: list[Stage], settings: Settings) -> bool:
+    """Whether the last of the group that trains leaves engines that `stage` uses."""
+    last = next((each for each in reversed(group) if each.kind.trains), None)
     return (
-        stage.round == first.round
-        and stage.kind.name in first.kind.serves
-        and trains(settings, first.kind.name, first.round)
-        and leaves_engines(settings, first.kind.name)
+        last is not None
+        and stage.round == last.round
+        and stage.kind.name in last.kind.serves
+        and trains(settings, last.kind.name, last.round)
+        and leaves_engines(settings, last.kind.name)
     )
 
 

@@ -48,7 +48,7 @@ def train(
     config = jobs.verl_config(
         asked, role, model=start, train_file=data, stage_dir=stage.dir, solver=frozen_solver, base=base
     )
-    trainer = grpo.run(config, sampler, batch_reward)
+    trainer = grpo.run(config, sampler, batch_reward, stage.engines.take_over())
     trained, steps = grpo.trained_model(config), trainer.records
     if asked.lora.rank:
         trained = add_adapter(trained, start, config)
@@ -58,6 +58,7 @@ def train(
     make_portable(trained, start)
     trained.rename(stage.dir / "model")
     if leaves_engines(asked, role):  # for the stages that follow in this process
+        stage.engines.leave(trainer.end)
         stage.engines.keep(stage.dir / "model", trainer.rollout_servers(), trainer.tokenizer)
         if frozen_solver is not None:
             stage.engines.keep(frozen_solver, trainer.solver_servers(), trainer.tokenizer, trainer.give_way_to_solver)

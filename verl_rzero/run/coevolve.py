@@ -1,8 +1,8 @@
 """A run from its base model to its last round: `python -m verl_rzero.coevolve [key=value ...]`."""
 
 import os
-import textwrap
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -26,7 +26,8 @@ from verl_rzero.evaluation import load as evaluation_data
 from verl_rzero.methods import plan
 from verl_rzero.methods.kinds import Stage
 from verl_rzero.run import disk_space, model_fits, oversight
-from verl_rzero.settings import Settings, as_dict, compose, load, schema
+from verl_rzero.run.help_text import help_text
+from verl_rzero.settings import Settings, compose, load, schema
 from verl_rzero.watch import report, tracking
 from verl_rzero.watch.web import page as web_page
 
@@ -37,23 +38,6 @@ WARM_UP_S = 120.0
 
 USER_ERROR = 2
 """Exit code of a stage that ended with an error which says what to put right."""
-
-HELP = """\
-R-Zero on stock verl: a Challenger learns to ask what the Solver gets right half the time, the Solver learns from its
-own majority votes, round after round, without data.
-
-  python -m verl_rzero.coevolve [key=value ...]      or: bash recipes/run_rzero.sh [key=value ...]
-
-  ... rounds=1 seed=3 challenger.steps=2                       a short run
-  ... dry_run=true                                             print the plan, check everything, start nothing
-  ... challenger.steps=0 run_dir=runs/control                  the control, whose Challenger is not trained
-  ... solver.verl.actor_rollout_ref.actor.optim.lr=1e-6        any key of verl's own configuration
-  ... model=qwen3_4b_base hardware=8gpu                        the paper's run
-  ... method=ttrl model=ttrl_tiny                              TTRL instead (bash recipes/run_ttrl.sh): docs/ttrl.md
-  ... method=absolute_zero model=code_tiny                     Absolute Zero instead: docs/absolute_zero.md
-
-The same command continues a run that was interrupted.
-"""
 
 
 def coevolve(settings: Settings, command: Command = processes.stage_command) -> None:
@@ -73,7 +57,7 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
     check_programs(settings)
     room = disk_space.room(settings, run, configs)
     for group in plan.in_one_process(plan.to_do(stages, run), settings)[:1]:
-        room.check(group)
+        room.check(plan.from_each_training(group)[0])
     with run_dir.locked(run), environment.temporary_files(settings):
         run_dir.prepare(run, settings, plan.ALL_DEPENDS)
         run_processes.end_processes(run)
@@ -91,7 +75,7 @@ def coevolve(settings: Settings, command: Command = processes.stage_command) -> 
             warm_server(settings, run) if command is processes.stage_command else nullcontext() as server,
         ):
             tracker.catch_up(done, content)
-            work = partial(do, settings=settings, run=run, command=command, server=server, tracker=tracker)
+            work = partial(do, settings=settings, run=run, command=command, server=server, tracker=tracker, room=room)
             for group in plan.in_one_process(to_do, settings):
                 if group[0].kind == plan.method(settings).opens_a_round and oversight.stops_early(run, settings):
                     break
@@ -124,23 +108,24 @@ def in_attempts(
     work: Callable[[list[Stage]], None],
     before_another: Callable[[], object] = lambda: None,
 ) -> None:
-    """Stages that share a process, as often as they may be begun: where it dies or stalls, those that aren't done go
-    on in a new one, or each in its own where the engines that they shared are gone, after a look at whether they can.
+    """Stages that share a process, each as often as it may be begun: where the process dies or stalls, those that
+    aren't done go on in a new one, or each in its own where the engines that they shared are gone, after a look at
+    whether they can.
 
     Raises:
-        StageFailed: of the last attempt, or of one that an error has ended which says what to put right.
+        StageFailed: of a stage's last attempt, or of one that an error has ended which says what to put right.
         UserError: there is no room on the disk, the machines are no longer there, or an alarm shall stop the run.
     """
-    attempts = room.settings.attempts
-    for attempt in range(1, attempts + 1):
-        left = plan.to_do(group, room.run)
-        room.check(left)
+    attempts, failures = room.settings.attempts, Counter[str]()
+    while left := plan.to_do(group, room.run):
         try:
             with room.explained(left):
                 for those in plan.in_one_process(left, room.settings):
                     work(those)
-            return
         except StageFailed as failed:
+            stage = plan.to_do(left, room.run)[0]
+            failures[stage.id] += 1
+            attempt = failures[stage.id]
             if failed.code == USER_ERROR or attempt == attempts:
                 raise
             say(f"{failed} ({failed.log}). That was attempt {attempt} of {attempts}; it goes on from what is there.")
@@ -154,10 +139,13 @@ def do(
     command: Command,
     server: warm.Server | None,
     tracker: tracking.Tracker,
+    room: disk_space.Room,
 ) -> None:
     """Stages that share a process, each with its manifest when it is done. Raises StageFailed, and UserError when an
-    alarm shall stop the run.
+    alarm shall stop the run or there is no room on the disk, which is looked at before each training.
     """
+    parts = plan.from_each_training(group)
+    room.check(parts.pop(0))
     for stage in group:
         if (stage.directory(run) / run_dir.MANIFEST).exists():
             say(f"{stage.id}: it has a {run_dir.MANIFEST} but no {run_dir.DONE}, and so is made again")
@@ -169,6 +157,8 @@ def do(
     with processes.running(words, run, first.directory(run) / run_dir.LOG, variables, keep) as process:
         for stage in group:
             here = stage.directory(run)
+            if parts and stage is parts[0][0]:
+                room.check(parts.pop(0))
             started, clock = run_dir.now(), time.monotonic()
             tracker.start(stage)
             with display.StageLine(stage.id) as line:
@@ -271,17 +261,6 @@ def say_results(run: Path, content: dict[str, Any]) -> None:
         say(f"best    {model} (round {best['round']} by {best['benchmark']}, used for choosing)")
     if content["alarms"]:
         say(f"alarms  {len(content['alarms'])}, in {run / report.ALARMS}")
-
-
-def help_text(settings: Settings) -> str:
-    """What the command does and every key with its value and its meaning."""
-    groups = [f"  {group}={'|'.join(compose.choices(group))}" for group in compose.GROUPS]
-    values = schema.flat(as_dict(settings))
-    lines = []
-    for key in schema.keys(Settings):
-        lines.append(f"  {key.name}={schema.value_of(key.name, values)}")
-        lines += textwrap.wrap(f"{key.doc} ({key.type})", 112, initial_indent=" " * 6, subsequent_indent=" " * 6)
-    return "\n".join([HELP, "Groups of settings, each a YAML file in recipes/:", *groups, "", "Keys:", *lines])
 
 
 def main(command: Command = processes.stage_command) -> int:

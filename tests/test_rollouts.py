@@ -1,0 +1,89 @@
+"""A replica beside a model in training takes over servers that run in its workers' places, and no others."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# Importing verl wants its platform chosen first, so these tests run in a process of their own.
+if "VERL_RZERO_ROLLOUTS" not in os.environ:
+
+    def test_rollouts_in_their_own_process():
+        from verl_rzero import settings
+        from verl_rzero.engine import environment
+
+        env = os.environ | environment.variables(settings.load([])) | {"VERL_RZERO_ROLLOUTS": "1"}
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
+        assert "4 passed" in done.stdout
+
+else:
+    import asyncio
+    from types import SimpleNamespace
+
+    import pytest
+    import ray
+    from verl.workers.rollout.replica import RolloutMode, RolloutReplicaRegistry
+    from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMReplica
+
+    from verl_rzero.engine import rollouts
+    from verl_rzero.engine.rollouts import Running, StreamingReplica
+
+    HERE, THERE = ("node", ["0"]), ("node", ["1"])
+
+    @pytest.fixture
+    def happened(monkeypatch) -> list[str]:
+        """What is started and ended."""
+        events: list[str] = []
+
+        async def launch(self: vLLMReplica) -> None:
+            events.append("started")
+            self.servers, self._server_handle, self._server_address = ["new"], "new", "new:1"
+
+        monkeypatch.setattr(vLLMReplica, "launch_servers", launch)
+        monkeypatch.setattr(ray, "kill", lambda server: events.append(f"ended {server}"))
+        return events
+
+    def replica(before: dict[int, Running], rank: int = 0, mode: RolloutMode = RolloutMode.HYBRID) -> StreamingReplica:
+        """One whose only worker is HERE, its servers launched."""
+
+        async def here() -> tuple[str, list[str]]:
+            return HERE
+
+        made = object.__new__(StreamingReplica)
+        made.workers = [SimpleNamespace(__ray_call__=SimpleNamespace(remote=lambda _: here()))]
+        made.replica_rank, made.rollout_mode, made.before = rank, mode, before
+        asyncio.run(made.launch_servers())
+        return made
+
+    def test_servers_in_the_same_places_are_taken_over(happened):
+        before = {0: Running(["zero", "more"], "zero:1", [HERE]), 1: Running(["one"], "one:1", [HERE])}
+        found = replica(before, rank=1)
+        assert (found.servers, found.server_handle, found.server_address) == (["one"], "one", "one:1")
+        assert found.running() == Running(["one"], "one:1", [HERE])
+        assert (happened, [*before]) == ([], [0])
+        assert replica(before).server_handle == "zero"
+        assert replica(before).server_handle == "new"
+        assert happened == ["started"]
+
+    def test_servers_in_other_places_are_ended_and_others_started(happened):
+        found = replica({0: Running(["zero", "more"], "zero:1", [THERE])})
+        assert (found.server_handle, found.server_address) == ("new", "new:1")
+        assert happened == ["ended zero", "ended more", "started"]
+        assert found.running() == Running(["new"], "new:1", [HERE])
+
+    def test_a_model_that_is_only_served_has_servers_of_its_own(happened):
+        before = {0: Running(["zero"], "zero:1", [HERE])}
+        for mode in (RolloutMode.STANDALONE, RolloutMode.COLOCATED):
+            assert replica(before, mode=mode).server_handle == "new"
+        assert [*before] == [0]
+
+    def test_a_training_without_one_before_it_takes_nothing_over():
+        def before() -> dict[int, Running]:
+            return RolloutReplicaRegistry.get("vllm").keywords["before"]
+
+        rollouts.register([Running(["zero"], "zero:1", [HERE])])
+        assert [*before()] == [0]
+        rollouts.register()
+        assert before() == {}
