@@ -16,10 +16,11 @@ if "VERL_RZERO_ROLLOUTS" not in os.environ:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
-        assert "4 passed" in done.stdout
+        assert "5 passed" in done.stdout
 
 else:
     import asyncio
+    from dataclasses import make_dataclass
     from types import SimpleNamespace
 
     import pytest
@@ -31,6 +32,12 @@ else:
     from verl_rzero.engine.rollouts import Running, StreamingReplica
 
     HERE, THERE = ("node", ["0"]), ("node", ["1"])
+
+    def of_engine(**values: object) -> dict[str, object]:
+        return {"seed": 0, "max_num_seqs": 8, **values}
+
+    def running(servers: list[str], place: tuple[str, list[str]] = HERE, **values: object) -> Running:
+        return Running(servers, f"{servers[0]}:1", [place], of_engine(**values))
 
     @pytest.fixture
     def happened(monkeypatch) -> list[str]:
@@ -54,27 +61,29 @@ else:
         made = object.__new__(StreamingReplica)
         made.workers = [SimpleNamespace(__ray_call__=SimpleNamespace(remote=lambda _: here()))]
         made.replica_rank, made.rollout_mode, made.before = rank, mode, before
+        made.config = make_dataclass("Config", ["seed", "max_num_seqs", "n", "temperature"])(0, 8, 4, 0.9)
         asyncio.run(made.launch_servers())
         return made
 
     def test_servers_in_the_same_places_are_taken_over(happened):
-        before = {0: Running(["zero", "more"], "zero:1", [HERE]), 1: Running(["one"], "one:1", [HERE])}
+        before = {0: running(["zero", "more"]), 1: running(["one"])}
         found = replica(before, rank=1)
         assert (found.servers, found.server_handle, found.server_address) == (["one"], "one", "one:1")
-        assert found.running() == Running(["one"], "one:1", [HERE])
+        assert found.running() == running(["one"])
         assert (happened, [*before]) == ([], [0])
         assert replica(before).server_handle == "zero"
         assert replica(before).server_handle == "new"
         assert happened == ["started"]
 
-    def test_servers_in_other_places_are_ended_and_others_started(happened):
-        found = replica({0: Running(["zero", "more"], "zero:1", [THERE])})
+    @pytest.mark.parametrize("other", [running(["zero", "more"], THERE), running(["zero", "more"], max_num_seqs=16)])
+    def test_servers_in_other_places_or_for_other_engines_are_ended_and_others_started(happened, other):
+        found = replica({0: other})
         assert (found.server_handle, found.server_address) == ("new", "new:1")
         assert happened == ["ended zero", "ended more", "started"]
-        assert found.running() == Running(["new"], "new:1", [HERE])
+        assert found.running() == running(["new"])
 
     def test_a_model_that_is_only_served_has_servers_of_its_own(happened):
-        before = {0: Running(["zero"], "zero:1", [HERE])}
+        before = {0: running(["zero"])}
         for mode in (RolloutMode.STANDALONE, RolloutMode.COLOCATED):
             assert replica(before, mode=mode).server_handle == "new"
         assert [*before] == [0]
@@ -83,7 +92,7 @@ else:
         def before() -> dict[int, Running]:
             return RolloutReplicaRegistry.get("vllm").keywords["before"]
 
-        rollouts.register([Running(["zero"], "zero:1", [HERE])])
+        rollouts.register([running(["zero"])])
         assert [*before()] == [0]
         rollouts.register()
         assert before() == {}

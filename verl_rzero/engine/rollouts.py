@@ -18,7 +18,7 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -145,15 +145,20 @@ class StreamingServer(vLLMHttpServer):
         )
 
 
+NOT_THE_ENGINES = frozenset({"n", "temperature", "top_p", "top_k", "prompt_length", "response_length", "trace"})
+"""What of verl's rollout configuration each request says by itself, or nobody reads; an engine is made for the rest."""
+
+
 @dataclass(frozen=True)
 class Running:
-    """The servers of a replica that go on after the training that they were started for, and the places of its workers:
-    where weights are handed over, so that they may be those of another model with workers in the same places.
+    """The servers of a replica that go on after the training that they were started for. They may be those of another
+    model that is trained with engines of the same configuration, in the same places: where weights are handed over.
     """
 
     servers: list[Any]
     address: str
-    places: list[Any]
+    places: list[Any]  # of the replica's workers
+    config: dict[str, Any]
 
     def end(self) -> None:
         for server in self.servers:
@@ -176,7 +181,7 @@ class StreamingReplica(vLLMReplica):
     async def launch_servers(self) -> None:
         self.places = await asyncio.gather(*[worker.__ray_call__.remote(_place) for worker in self.workers])
         found = self.before.pop(self.replica_rank, None) if self.rollout_mode == RolloutMode.HYBRID else None
-        if found is not None and found.places != self.places:
+        if found is not None and (found.places, found.config) != (self.places, self._of_the_engine()):
             found.end()
             found = None
         if found is None:
@@ -185,7 +190,11 @@ class StreamingReplica(vLLMReplica):
             self.servers, self._server_handle, self._server_address = found.servers, found.servers[0], found.address
 
     def running(self) -> Running:
-        return Running(self.servers, self._server_address, self.places)
+        return Running(self.servers, self._server_address, self.places, self._of_the_engine())
+
+    def _of_the_engine(self) -> dict[str, Any]:
+        names = {each.name for each in fields(self.config)} - NOT_THE_ENGINES
+        return {name: getattr(self.config, name) for name in names}
 
 
 def _place(_worker: Any) -> tuple[str, list[str]]:

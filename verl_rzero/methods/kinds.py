@@ -40,7 +40,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a run, done in its own process and its own directory.
+    """One step of a run, in its own directory, and in a process that others may share (`plan.in_one_process`).
 
     `round` counts from 1 and is 0 for the base model, `inputs` are the ids of the stages whose outputs it reads, `size`
     says in a few words how much there is to do.

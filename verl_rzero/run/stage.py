@@ -1,4 +1,4 @@
-"""One stage in its own process: `python -m verl_rzero.run.stage <run> <stage id>`. The orchestrator starts it."""
+"""Stages in turn in one process: `python -m verl_rzero.run.stage <run> <stage id>...`. The orchestrator starts it."""
 
 import os
 import sys
