@@ -124,7 +124,33 @@ def test_one_that_survives_being_killed_is_named_and_not_waited_for_for_ever(und
 def test_a_stage_that_leaves_one_behind_says_so_and_signals_are_heard_again(undying, tmp_path):
     with pytest.raises(UserError, match="still there"), run_processes.nothing_left(tmp_path):
         pass
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM} == set()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_ends_processes_is_interrupted_when_they_have_ended(tmp_path, signum):
+    """With a second thread, as TensorBoard's writer is one: it takes the signals that the first one blocks."""
+    program = (
+        "import pathlib, sys, threading, time\n"
+        "from verl_rzero.base import command_line, processes\n"
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+        "processes.GRACE_S = 2.0\n"
+        "def work(_words):\n"
+        "    with processes.nothing_left(pathlib.Path(sys.argv[1])):\n"
+        "        print('ends', flush=True)\n"
+        "    print('not reached')\n"
+        "sys.exit(command_line.exit_code(work, usage=None, words=[]))\n"
+    )
+    deaf = in_run(tmp_path, sys.executable, "-c", DEAF)
+    assert deaf.stdout.readline() == b"deaf\n"
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"ends\n"
+    for _ in range(2):
+        time.sleep(0.5)
+        process.send_signal(signum)
+    assert (process.wait(30), process.stdout.read()) == (130, b"")
+    assert deaf.wait(1) == -signal.SIGKILL
 
 
 def test_what_went_wrong_first_is_what_is_raised(undying, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,11 +95,24 @@ def _send(process: psutil.Process, kill: bool) -> None:
 
 
 def _end_uninterrupted(run: Path, keep: frozenset[int]) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    """End them all; what would interrupt that is heard afterwards.
+
+    Blocking the signals would not do: another thread of this process (TensorBoard's writer has one) takes them, and
+    Python then calls their handler in the main thread all the same.
+    """
+    came: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # only there are handlers called, and may they be set
+        before = {each: handler for each in _INTERRUPTS if (handler := signal.getsignal(each)) is not None}
+    for each in before:
+        signal.signal(each, lambda number, _frame: came.append(number))
     try:
         end_processes(run, keep)
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _still_there(left: list[psutil.Process]) -> UserError:
