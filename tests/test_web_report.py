@@ -72,8 +72,9 @@ class Opened:
         item = self.page.locator("#questions li", has=self.page.locator(".ask", has_text=name))
         item.locator("button").click()
         item.locator(".raw").wait_for()
-        for group in item.locator("details.class > summary").all():
-            group.click()
+        for group in item.locator("details.class").all():
+            group.locator("summary").click()
+            group.locator(".reply").first.wait_for()  # drawn when the browser says that it is open
         return item.locator(".detail").inner_text()
 
 
