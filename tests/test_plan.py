@@ -172,7 +172,7 @@ def test_stages_that_follow_training_share_its_process():
         ["round_1/curation"],
         ["round_1/solver", "round_1/evaluation"],
     ]
-    # The engines that the Challenger's have left have no Solver to evaluate where it isn't trained.
+    # A Solver that isn't trained is evaluated by engines of its own: the Challenger's hold another model.
     assert kinds(load(["rounds=1", "solver.steps=0"]))[-1] == ["round_1/evaluation"]
     # The engines of a Solver that goes half of the way have its other half too.
     assert kinds(load(["rounds=1", "solver.towards_start=0.5"]))[2:] == [
