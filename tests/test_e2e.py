@@ -512,7 +512,8 @@ def test_an_adapter_leaves_a_whole_model_that_differs_by_matrices_of_its_rank(ru
 def test_what_is_not_waited_for_is_cut_off(adapted, ttrl):
     whole = [step["response_cut_off_share"] for step in run_dir.result(ttrl / "round_1/solver")["steps"]]
     cut = [step["response_cut_off_share"] for step in run_dir.result(adapted / "round_1/solver")["steps"]]
-    assert max(whole) < 0.05 < max(cut) <= 0.7  # a first step may be over before the servers hear of it
+    # A first step may be over before the servers hear of it; of those waited for, some may end at the limit of tokens.
+    assert max(whole) < 0.05 < max(cut)
 
 
 def test_an_adapters_reference_is_the_model_without_it_and_its_engine_has_it(adapted):

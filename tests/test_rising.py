@@ -2,6 +2,7 @@
 
 import random
 import sys
+from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "rising"))
 import fast_model
 import grpo
 import ideas
+import labels
 import wrong_labels
 
 from verl_rzero import settings
@@ -244,3 +246,16 @@ def test_a_share_of_the_labels_is_the_commonest_wrong_answer():
     assert [(item.id, item.label) for item in wrong_labels.labelled(asked, 0.0, 0)] == [(0, "3"), (2, "6")]
     assert [(item.id, item.label) for item in wrong_labels.labelled(asked, 1.0, 0)] == [(0, "4"), (2, "8")]
     assert sorted(item.label for item in wrong_labels.labelled(asked, 0.5, 0)) in (["3", "8"], ["4", "6"])
+
+
+@pytest.mark.parametrize("question", ["7+3", "9+8+1+6", "5+5+2+9", "1+2+3+4+5+6", "9+9+9+9+9+8+7"])
+def test_orders_that_meet_a_wrong_fact_are_counted_as_by_going_through_all(question):
+    wrong = task.wrong_facts(4)
+    orders = list(permutations(map(int, question.split("+"))))
+    meet = [any((sum(order[:i]) % 45, order[i]) in wrong for i in range(1, len(order))) for order in orders]
+    assert labels.share_of_orders_that_meet(question, wrong) == pytest.approx(sum(meet) / len(meet))
+
+
+def test_a_text_that_is_no_sum_meets_no_facts():
+    assert labels.share_of_orders_that_meet("7+", task.wrong_facts(4)) is None
+    assert labels.share_of_orders_that_meet("9+9", {}) == 0.0

@@ -272,6 +272,7 @@ def with_settings(reason: str, *overrides: str, idea: type[Loop] = Loop) -> type
 
 
 SOUP = ("solver.towards_start=0.5",)
+WIDE = ("band=[0.25,0.9]",)
 NEAR_BASE = ("challenger.reference=base", "challenger.kl_times=3")
 TRUSTED = ("challenger.uncertainty=zpd", "challenger.uncertainty_peak=0.75", "band=[0.5,0.9]")
 REPLAY = ("curation.replay_share=0.5",)
@@ -286,7 +287,7 @@ ALL: dict[str, type[Loop]] = {
         "pay the Challenger, and keep, where majorities are mostly right: agreement about .75, not .5 (Prism)", *TRUSTED
     ),
     "trusted_band": with_settings("as the paper asks, but keep only clear majorities", "band=[0.5,0.9]"),
-    "wide": with_settings("the band of near_base_wide alone: is it the band or the place?", "band=[0.25,0.9]"),
+    "wide": with_settings("the band of near_base_wide alone: is it the band or the place?", *WIDE),
     "near_base": with_settings(
         "the Challenger leaves the questions that it knows how to ask: hold it near the base model", *NEAR_BASE
     ),
@@ -320,12 +321,39 @@ ALL: dict[str, type[Loop]] = {
         "near_base keeps few questions in late rounds: agreements of .8 and .9 too, whose labels are mostly right and "
         "half of whose groups still have a gradient",
         *NEAR_BASE,
-        "band=[0.25,0.9]",
+        *WIDE,
     ),
+    "near_base_wide_longer": with_settings(
+        "near_base_wide's labels are mostly right and its Solver still rises in round 6: learn twice as long from them",
+        *NEAR_BASE,
+        *WIDE,
+        "solver.steps=30",
+    ),
+    "near_base_wide_longer_more": with_settings(
+        "as near_base_wide_longer, on twice as many questions",
+        *NEAR_BASE,
+        *WIDE,
+        *MORE,
+        "solver.steps=30",
+    ),
+    "near_base_wide_longer_replay": with_settings(
+        "as near_base_wide_longer, half of the rows from earlier rounds: what was learned there is kept",
+        *NEAR_BASE,
+        *WIDE,
+        *REPLAY,
+        "solver.steps=30",
+    ),
+    "near_base_weak_wide_longer": with_settings(
+        "as near_base_wide_longer, the Challenger held less: is the band enough?",
+        "challenger.reference=base",
+        *WIDE,
+        "solver.steps=30",
+    ),
+    "longer": with_settings("is it the steps? twice as many, the rest as the paper's", "solver.steps=30"),
     "near_base_wide_truth": with_settings(
         "bound: near_base_wide with true labels; how much is left to win by better ones?",
         *NEAR_BASE,
-        "band=[0.25,0.9]",
+        *WIDE,
         idea=TruthLabels,
     ),
     "near_base_trusted": with_settings(

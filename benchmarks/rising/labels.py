@@ -6,6 +6,7 @@ A run of benchmarks/rising for each argument, its base model under <directory>/b
 the paper's band: the share of right labels, apart by what can be known without the truth.
 """
 
+import math
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,25 @@ Split = Callable[[Questions], list[str]]
 """Of each question a word for the group it is in."""
 
 
+def share_of_orders_that_meet(question: str, wrong: task.WrongFacts) -> float | None:
+    """Of all orders of a sum's terms, the share in which a right working meets a fact that the corpus has wrong; None
+    for a text without a truth.
+    """
+    if task.truth(question) is None:
+        return None
+    terms = [int(term) for term in question.split("+")]
+    everything = 2 ** len(terms) - 1
+    orders = [0] * (everything + 1)  # of each set of terms, those that have met none
+    for done in range(1, everything):
+        so_far = [term for i, term in enumerate(terms) if done >> i & 1]
+        if len(so_far) == 1:
+            orders[done] = 1
+        for i, term in enumerate(terms):
+            if not done >> i & 1 and (sum(so_far) % task.MODULUS, term) not in wrong:
+                orders[done | 1 << i] += orders[done]
+    return 1 - orders[everything] / math.factorial(len(terms))
+
+
 def splits(run: ideas.Typical, round_: int) -> dict[str, Split]:
     """What a filter could go by."""
 
@@ -36,6 +56,12 @@ def splits(run: ideas.Typical, round_: int) -> dict[str, Split]:
 
         return groups
 
+    wrong = task.wrong_facts(run.seed)
+
+    def met(asked: Questions) -> list[str]:
+        shares = [share_of_orders_that_meet(item.question, wrong) for item in asked]
+        return ["no truth" if share is None else f"{min(share, 0.99) // 0.2 * 0.2:.1f}" for share in shares]
+
     def least_likely(asked: Questions) -> list[str]:
         shares = run.least_likely([item.question for item in asked])
         return [f"{share // 0.02 * 0.02:.2f}" for share in shares]
@@ -46,6 +72,7 @@ def splits(run: ideas.Typical, round_: int) -> dict[str, Split]:
         "answered": lambda asked: ["all" if item.answered == len(item.answers) else "not all" for item in asked],
         "grammar": lambda asked: ["inside" if task.in_grammar(item.question) else "outside" for item in asked],
         "additions": lambda asked: [str(item.question.count("+")) for item in asked],
+        "orders that meet a wrong fact, share from": met,
         "the base's probability of the least likely token, from": least_likely,
         "base's majority": other(run.base),
         "majority one round before": other(run.solvers[max(0, round_ - 2)]),
