@@ -52,6 +52,8 @@ RUNS = {
         "shared": ["roles=shared"],
         "released": ["method=released", "rounds=3"],
         "robust": ["method=robust"],
+        "robust_longer": ["method=robust", "solver.steps=30"],
+        "longer": ["solver.steps=30"],
         "near_base_soup": ["method=robust", "band=[0.25,0.75]", "solver.towards_start=0.5"],
         "safeguards": _SAFEGUARDS,
         "ttrl": _TTRL,

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -25,9 +26,12 @@ TWO = settings.load(["hardware=8gpu", "hardware.nodes=2", "model=qwen3_4b_base"]
 
 
 def port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """A free one, and none that a system or Ray gives away by itself before it is used."""
+    while True:
+        number = random.randrange(20_000, 32_000)
+        with socket.socket() as found, contextlib.suppress(OSError):
+            found.bind(("127.0.0.1", number))
+            return number
 
 
 def start(*words: str, directory: str) -> None:
@@ -83,8 +87,8 @@ def raylets_of(directory: str) -> list:
     for process in processes_of(directory):
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.name() == "raylet":
-                found.append(process)
-    return found
+                found.append((process.create_time(), process))
+    return [process for _, process in sorted(found, key=lambda each: each[0])]
 
 
 def test_the_machines_of_a_cluster_say_what_they_have(two_machines, tmp_path):

@@ -23,7 +23,7 @@ if "VERL_RZERO_BATCHES" not in os.environ:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
-        assert "43 passed" in done.stdout
+        assert "45 passed" in done.stdout
 
 else:
     import copy
@@ -43,12 +43,13 @@ else:
     from verl.trainer.ppo.v1 import PPOTrainerSync
     from verl.utils import tensordict_utils as tu
     from verl.workers.rollout.vllm_rollout.bucketed_weight_transfer import BucketedWeightReceiver, BucketedWeightSender
+    from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer
     from vllm.logprobs import FlatLogprobs, Logprob
 
     from verl_rzero import settings
     from verl_rzero.base.errors import UserError
     from verl_rzero.data.run_dir import LATEST
-    from verl_rzero.engine import jobs, rollouts, trainer
+    from verl_rzero.engine import jobs, liveness, rollouts, trainer, worker
     from verl_rzero.engine.batch_rewards import Judged, MatchesLabel, UncertaintyLessRepetition
     from verl_rzero.engine.batches import BatchRollouts
     from verl_rzero.engine.rollouts import Sample, StreamingServer
@@ -442,8 +443,14 @@ else:
         monkeypatch.setattr(rollouts, "AT_ONCE", 4)
 
         class Slow(Server):
+            sixth = asyncio.Event()
+
             async def _stream(self, prompts, seeds, sampling, call):
                 async for batch in super()._stream(prompts, seeds, sampling, call):
+                    if call == self.calls[-1] and len(self.calls) == 6:
+                        self.sixth.set()
+                    if call in self.calls[4:]:
+                        await self.sixth.wait()  # the last two are there at the same time
                     yield batch
                     await asyncio.sleep(0.02)  # so that its end comes after what it gave
 
@@ -567,26 +574,58 @@ else:
         assert sorted(asked) == [0, 0, 1, 2]
         assert server.waited_for == {}
 
-    def test_a_weight_sync_does_not_wait_for_ever_for_an_engine_that_failed(tmp_path, monkeypatch):
-        """As in vLLM: an error while it loads a piece closes its socket, and its process lives on."""
-        handle = f"ipc://{tmp_path / 'sync.sock'}"
+    @pytest.fixture
+    def socket(tmp_path, monkeypatch) -> str:
+        """Of a weight sync that waits for a second."""
         context = zmq.Context()
-        context.setsockopt(zmq.RCVTIMEO, 1000)
         monkeypatch.setattr(zmq.Context, "instance", lambda: context)
+        monkeypatch.setattr(worker, "SYNC_S", 1)
+        worker.limit_waits_of_syncs()
+        return f"ipc://{tmp_path / 'sync.sock'}"
+
+    def test_a_weight_sync_does_not_wait_for_ever_for_an_engine_that_never_came(socket):
+        sender = BucketedWeightSender(socket, bucket_size_mb=1, use_shm=True)
+        with pytest.raises(zmq.Again):
+            asyncio.run(sender.async_send_weights(iter([("a", torch.zeros(9))])))
+
+    def test_a_weight_sync_does_not_wait_for_ever_for_an_engine_that_failed(socket):
+        """As in vLLM: an error while it loads a piece closes its socket, and its process lives on."""
 
         def fail(weights, is_last):
             raise MemoryError("no room for this piece")
 
         def receive():
             with pytest.raises(MemoryError):
-                BucketedWeightReceiver(handle, torch.device("cpu"), use_shm=True).receive_weights(fail)
+                BucketedWeightReceiver(socket, torch.device("cpu"), use_shm=True).receive_weights(fail)
 
         thread = threading.Thread(target=receive)
         thread.start()
-        sender = BucketedWeightSender(handle, bucket_size_mb=1, use_shm=True)
+        sender = BucketedWeightSender(socket, bucket_size_mb=1, use_shm=True)
         with pytest.raises(zmq.Again):
             asyncio.run(sender.async_send_weights(iter([("a", torch.zeros(9)), ("b", torch.zeros(9))])))
         thread.join()
+
+    def test_a_server_ends_after_its_engine_and_not_before(monkeypatch):
+        """Calls that wait for the engine then end with an error; vLLM by itself leaves them waiting."""
+        server, slept, ended = server_on(None), [], []
+
+        async def sleep(seconds):
+            slept.append(seconds)
+            server.engine.errored = len(slept) == 2
+
+        async def launch(self):
+            self.engine.errored = False
+
+        async def launched():
+            await server.launch_server()
+            await server.ending
+
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        monkeypatch.setattr(os, "_exit", lambda code: ended.append((code, *slept)))
+        monkeypatch.setattr(vLLMHttpServer, "launch_server", launch)
+        asyncio.run(launched())
+        looks = liveness.LOOK_EVERY_S
+        assert ended == [(1, looks, looks, rollouts.AFTER_ITS_ENGINE_S)]
 
     def test_a_checkpoint_of_another_number_of_trainers_is_refused(tmp_path):
         check_ranks(tmp_path, 2)

@@ -1,5 +1,6 @@
 """Sums in plain English: the truth against Python's own arithmetic, what has none, the kinds, the benchmarks."""
 
+import gc
 import operator
 import subprocess
 import sys
@@ -180,9 +181,13 @@ def test_any_text_is_answered_without_an_error(text):
     ],
 )
 def test_hostile_text_is_read_quickly(text):
-    started = time.monotonic()
-    truth(text)
-    assert time.monotonic() - started < 0.1
+    gc.disable()  # a collection in this large process takes as long as the bound
+    try:
+        started = time.thread_time()
+        truth(text)
+        assert time.thread_time() - started < 0.1
+    finally:
+        gc.enable()
 
 
 def test_large_numbers_within_the_length_are_exact():

@@ -99,10 +99,12 @@ def test_ray_shows_its_token_to_a_cluster_that_it_joins(tmp_path, monkeypatch):
 
 
 LISTENS = """
-import psutil, ray
+import contextlib, psutil, ray
 ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-found = [process for process in psutil.Process().children(recursive=True) if process.is_running()]
-ports = [each.laddr.ip for process in found for each in process.net_connections("tcp") if each.status == "LISTEN"]
+ports = []
+for process in psutil.Process().children(recursive=True):
+    with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+        ports += [each.laddr.ip for each in process.net_connections("tcp") if each.status == "LISTEN"]
 print(ray.util.get_node_ip_address(), *sorted({*ports}))
 """
 

@@ -294,9 +294,10 @@ def test_a_worker_that_waits_for_the_machine_has_time_left(quick):
 
 def test_a_worker_that_never_goes_on_is_killed_by_the_clock(quick, monkeypatch):
     quick.same("|x+1|", "|x+2|")
-    monkeypatch.setattr(grading, "WALL_PER_CPU", 1.0)
-    with asking(quick, r"\log_2 8", "3") as (_, verdicts):
-        pass
+    with monkeypatch.context() as patch:
+        patch.setattr(grading, "WALL_PER_CPU", 1.0)
+        with asking(quick, r"\log_2 8", "3") as (_, verdicts):
+            pass
     assert verdicts == [False]
     assert quick.counts() == GradingCounts(comparisons=2, by_worker=2, timeouts=1, killed_time=1)
     assert quick.same(r"\log_2 8", "3")

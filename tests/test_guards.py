@@ -79,7 +79,7 @@ else:
 
     def test_what_has_gone_is_named(monkeypatch):
         monkeypatch.delattr(replica.RolloutReplicaRegistry, "register")
-        with pytest.raises(UserError, match=r"RolloutReplicaRegistry.register is not there.*rollouts.py"):
+        with pytest.raises(UserError, match=r"RolloutReplicaRegistry.register is not there.*replicas.py"):
             guards.check()
 
     def test_another_name_of_the_socket_is_named(monkeypatch):

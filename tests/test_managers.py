@@ -230,9 +230,9 @@ else:
 
     def test_a_question_may_wait_while_others_are_answered(monkeypatch):
         async def reply(k: int) -> web.Response:
-            await asyncio.sleep(0.3 * k)
+            await asyncio.sleep(0.7 * k)
             return voted("stop", "stop")
 
-        monkeypatch.setattr(challenger_manager, "SILENCE_S", 0.6)
-        # answered after 0.3, 0.6, 0.9 and 1.2 s
+        monkeypatch.setattr(challenger_manager, "SILENCE_S", 2.0)
+        # answered after 0.7, 1.4, 2.1 and 2.8 s
         assert asked_of(reply, *["1+2"] * 4) == ([["3", "3"]] * 4, 4)

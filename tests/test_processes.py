@@ -52,7 +52,7 @@ print(*[name for name in {*os.listdir("/dev/shm")} - before if name.startswith("
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="semaphores are files in /dev/shm on Linux")
 def test_semaphores_of_a_process_that_had_to_be_killed_are_deleted(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_processes, "GRACE_S", 1.0)
+    monkeypatch.setattr(run_processes, "GRACE_S", 3.0)
     process = in_run(tmp_path, sys.executable, "-c", SEMAPHORE + DEAF)
     (semaphore,) = process.stdout.readline().decode().split()
     assert Path("/dev/shm", semaphore).exists()

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import re
+import time
 from random import Random
 from types import SimpleNamespace
 
@@ -285,8 +286,9 @@ def test_the_seconds_of_a_step_that_programs_took(programs):
     asked = play(kinds=("deduction",), estimates="train")
     sampler = ProposesAndSolves(asked, 2, 2, TaskBuffers(9), programs, lambda _: True, "0")
     for _ in range(2):  # the last step's, not the sum
+        began = time.monotonic()
         asyncio.run(sampler(model))
-        assert 0.4 <= sampler.program_seconds < 1.5
+        assert 0.4 <= sampler.program_seconds <= time.monotonic() - began
 
 
 def test_a_steps_numbers():

@@ -15,12 +15,12 @@ import pytest
 from verl_rzero.engine import warm
 from verl_rzero.engine.warm.server import REQUEST_S
 
-SERVE = "import sys; from verl_rzero.engine.warm.server import serve; serve(sys.argv[1], ('json',))"
+SERVE = "import sys; from verl_rzero.engine.warm.server import serve; serve(sys.argv[1], ('json', 'numpy', 'torch'))"
 
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Environment of processes that use a server which has imported next to nothing."""
+    """Environment of processes that use a server which has imported little, and what each child would import else."""
     directory = tmp_path_factory.mktemp("w")
     executable, socket = directory / "python", directory / "socket"
     executable.write_text(f"#!{sys.executable} -IS\n" + Path(warm.__file__).with_name("client.py").read_text())

@@ -349,6 +349,20 @@ ALL: dict[str, type[Loop]] = {
         *WIDE,
         "solver.steps=30",
     ),
+    "near_base_typical_wide_longer": with_settings(
+        "as near_base_wide_longer and paid_if_typical: its wrong labels are all outside of what the base model asks",
+        *NEAR_BASE,
+        *WIDE,
+        "solver.steps=30",
+        idea=PaidIfTypical,
+    ),
+    "near_base_weak_typical_wide_longer": with_settings(
+        "the same held less: typical questions may be long, which near the base model few are",
+        "challenger.reference=base",
+        *WIDE,
+        "solver.steps=30",
+        idea=PaidIfTypical,
+    ),
     "longer": with_settings("is it the steps? twice as many, the rest as the paper's", "solver.steps=30"),
     "near_base_wide_truth": with_settings(
         "bound: near_base_wide with true labels; how much is left to win by better ones?",

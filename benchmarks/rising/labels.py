@@ -60,7 +60,8 @@ def splits(run: ideas.Typical, round_: int) -> dict[str, Split]:
 
     def met(asked: Questions) -> list[str]:
         shares = [share_of_orders_that_meet(item.question, wrong) for item in asked]
-        return ["no truth" if share is None else f"{min(share, 0.99) // 0.2 * 0.2:.1f}" for share in shares]
+        places = ["inside" if task.in_grammar(item.question) else "outside" for item in asked]
+        return [f"{place} {_some(share)}" for place, share in zip(places, shares, strict=True)]
 
     def least_likely(asked: Questions) -> list[str]:
         shares = run.least_likely([item.question for item in asked])
@@ -72,13 +73,19 @@ def splits(run: ideas.Typical, round_: int) -> dict[str, Split]:
         "answered": lambda asked: ["all" if item.answered == len(item.answers) else "not all" for item in asked],
         "grammar": lambda asked: ["inside" if task.in_grammar(item.question) else "outside" for item in asked],
         "additions": lambda asked: [str(item.question.count("+")) for item in asked],
-        "orders that meet a wrong fact, share from": met,
+        "of the grammar or not, and how many orders meet a wrong fact": met,
         "the base's probability of the least likely token, from": least_likely,
         "base's majority": other(run.base),
         "majority one round before": other(run.solvers[max(0, round_ - 2)]),
         "its own, terms the other way round": other(run.solvers[round_ - 1], turned=True),
         "its own, asked again": other(run.solvers[round_ - 1]),
     }
+
+
+def _some(share: float | None) -> str:
+    if share is None:
+        return "no truth"
+    return "none" if share == 0 else "all" if share == 1 else "under half" if share < 0.5 else "half or more"
 
 
 def right(asked: Iterable[VotedQuestion]) -> str:

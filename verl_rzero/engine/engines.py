@@ -16,7 +16,8 @@ from verl_rzero.engine.on_cpu import WORKER
 from verl_rzero.settings import Settings
 
 if TYPE_CHECKING:
-    from verl_rzero.engine.rollouts import Running, Sample
+    from verl_rzero.engine.replicas import Running
+    from verl_rzero.engine.rollouts import Sample
 
 
 class Engine:
@@ -105,12 +106,12 @@ async def started(settings: Settings, model: Path | str, stage_dir: Path) -> Eng
     from verl.workers.config import HFModelConfig
     from verl.workers.rollout.replica import get_rollout_replica_class
 
-    from verl_rzero.engine import rollouts
     from verl_rzero.engine.grpo import start_ray
+    from verl_rzero.engine.replicas import register
 
     config = jobs.verl_config(settings, "solver", model=model, train_file="none", stage_dir=stage_dir)
     start_ray(config.ray_kwargs.ray_init, get_ppo_ray_runtime_env(config)["env_vars"])
-    rollouts.register()
+    register()
     rollout = config.actor_rollout_ref.rollout
     with open_dict(rollout):
         rollout.load_format = "auto"

@@ -19,7 +19,7 @@ from verl_rzero.engine import (
     environment,
     guards,
     liveness,
-    rollouts,
+    replicas,
     warm,
 )
 from verl_rzero.engine.batch_rewards import BatchReward
@@ -29,7 +29,7 @@ from verl_rzero.engine.trainer import SelfPlayTrainer
 
 
 def run(
-    config: Any, sampler: Sampler, batch_reward: BatchReward, before: Sequence[rollouts.Running] = ()
+    config: Any, sampler: Sampler, batch_reward: BatchReward, before: Sequence[replicas.Running] = ()
 ) -> SelfPlayTrainer:
     """Train as `config` says (`jobs.verl_config`), on what `sampler` makes of each step's prompts and with the rewards
     that `batch_reward` makes of the whole. The engines of the trainer that is returned are still up.
@@ -42,7 +42,7 @@ def run(
     guards.check()
     validate_config(config=config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
     start_ray(config.ray_kwargs.ray_init, get_ppo_ray_runtime_env(config)["env_vars"] | {"TRANSFER_QUEUE_ENABLE": "1"})
-    rollouts.register(before)
+    replicas.register(before)
     config.transfer_queue.enable = True
     OmegaConf.resolve(config)
     tq.init(config.transfer_queue)

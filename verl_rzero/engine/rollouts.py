@@ -4,38 +4,36 @@ verl's own path makes one Ray call, one agent-loop object, one reward call and o
 reports every token of every sample back. Here a server takes all prompts of a batch in one streaming Ray call and
 yields the samples that have ended since the last yield.
 
-`register()` puts a subclass of verl's replica into verl's registry in place of the one named "vllm". It differs in the
-class of its server, a subclass too: that one rewrites the job id by which verl's weight sync names its socket, starts
-its engine through the warm server, and samples with vLLM's engine directly. And it takes servers over from the training
-before it in the same process, which are given the weights of the next as they were given those of the last.
-`reliances.py` says what of verl's and vLLM's insides that takes for granted, `guards.check` compares it with what is
-installed.
+`StreamingServer` is a subclass of verl's server that samples with vLLM's engine directly. It also rewrites the job id
+by which verl's weight sync names its socket, starts its engine through the warm server, and ends after that engine.
+`replicas.py` has verl start it. `reliances.py` says what of verl's and vLLM's insides that takes for granted,
+`guards.check` compares it with what is installed.
 """
 
 import asyncio
 import math
 import multiprocessing
 import os
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
-import ray
-from verl.utils.device import get_device_name, get_resource_name
-from verl.workers.rollout.replica import RolloutMode, RolloutReplicaRegistry
-from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, vLLMReplica
+from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer
 from vllm import SamplingParams
 from vllm.inputs import TokensPrompt
 from vllm.sampling_params import RequestOutputKind
 
-from verl_rzero.engine import warm
+from verl_rzero.engine import liveness, warm
 from verl_rzero.engine.worker import JOB_VARIABLE, sync_name
 
 AT_ONCE = 8192
 """Requests that a server is given at most: many times what it samples at once. What waits in it costs memory, too."""
+
+AFTER_ITS_ENGINE_S = 10.0
+"""How long a server outlives its engine: time for the errors of what was sampled, which say more."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,9 @@ class Sample:
 
 
 class StreamingServer(vLLMHttpServer):
-    """verl's vLLM server with two more methods; its engine process starts warm where this run has a warm server."""
+    """verl's vLLM server with two more methods; its engine process starts warm where this run has a warm server, and
+    it ends soon after that process.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -62,6 +62,18 @@ class StreamingServer(vLLMHttpServer):
     async def launch_server(self, *args: Any, **kwargs: Any) -> None:
         multiprocessing.set_executable(warm.python_executable())
         await super().launch_server(*args, **kwargs)
+        if getattr(self, "engine", None) is not None:  # of an engine on several machines, the first one's server has it
+            self.ending = asyncio.create_task(self._end_after_the_engine())
+
+    async def _end_after_the_engine(self) -> None:
+        """vLLM leaves a call to sleep, to wake or to load weights waiting for ever for an engine that dies meanwhile;
+        when the server is gone Ray lets it fail.
+        """
+        while not self.engine.errored:
+            await asyncio.sleep(liveness.LOOK_EVERY_S)
+        await asyncio.sleep(AFTER_ITS_ENGINE_S)
+        print("error: the engine has died, and its server ends", file=sys.stderr, flush=True)
+        os._exit(1)
 
     async def stream(
         self, prompts_Q: list[list[int]], seeds_Q: list[int] | None, sampling: dict[str, Any], call: str
@@ -143,73 +155,6 @@ class StreamingServer(vLLMHttpServer):
         return Sample(
             index, list(completion.token_ids), log_probs, completion.finish_reason == "stop", self.global_steps
         )
-
-
-NOT_THE_ENGINES = frozenset({"n", "temperature", "top_p", "top_k", "prompt_length", "response_length", "trace"})
-"""What of verl's rollout configuration each request says by itself, or nobody reads; an engine is made for the rest."""
-
-
-@dataclass(frozen=True)
-class Running:
-    """The servers of a replica that go on after the training that they were started for. They may be those of another
-    model that is trained with engines of the same configuration, in the same places: where weights are handed over.
-    """
-
-    servers: list[Any]
-    address: str
-    places: list[Any]  # of the replica's workers
-    config: dict[str, Any]
-
-    def end(self) -> None:
-        for server in self.servers:
-            ray.kill(server)
-
-
-class StreamingReplica(vLLMReplica):
-    """verl's vLLM replica with the streaming server; beside a model in training it may take over servers that run.
-
-    Args:
-        before: those that there are, by their replica's rank; taken out of it.
-    """
-
-    def __init__(self, *args: Any, before: dict[int, Running], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.server_class = ray.remote(StreamingServer)
-        self.before = before
-        self.places: list[Any] = []
-
-    async def launch_servers(self) -> None:
-        self.places = await asyncio.gather(*[worker.__ray_call__.remote(_place) for worker in self.workers])
-        found = self.before.pop(self.replica_rank, None) if self.rollout_mode == RolloutMode.HYBRID else None
-        if found is not None and (found.places, found.config) != (self.places, self._of_the_engine()):
-            found.end()
-            found = None
-        if found is None:
-            await super().launch_servers()
-        else:
-            self.servers, self._server_handle, self._server_address = found.servers, found.servers[0], found.address
-
-    def running(self) -> Running:
-        return Running(self.servers, self._server_address, self.places, self._of_the_engine())
-
-    def _of_the_engine(self) -> dict[str, Any]:
-        names = {each.name for each in fields(self.config)} - NOT_THE_ENGINES
-        return {name: getattr(self.config, name) for name in names}
-
-
-def _place(_worker: Any) -> tuple[str, list[str]]:
-    """A worker's node, and its GPUs; on a CPU, where slots stand for them, any slot is as good as another."""
-    context = ray.get_runtime_context()
-    gpus = [] if get_device_name() == "cpu" else context.get_accelerator_ids().get(get_resource_name(), [])
-    return context.get_node_id(), gpus
-
-
-def register(before: Sequence[Running] = ()) -> None:
-    """Let verl start streaming servers wherever a config says `rollout.name=vllm`, and take over those of `before`
-    (`SelfPlayTrainer.end`) for the model in training.
-    """
-    kept = dict(enumerate(before))
-    RolloutReplicaRegistry.register("vllm", lambda: partial(StreamingReplica, before=kept))
 
 
 async def stream(

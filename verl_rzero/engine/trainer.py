@@ -34,7 +34,7 @@ from verl_rzero.data.run_dir import LATEST, METRICS
 from verl_rzero.engine.batch_rewards import BatchReward
 from verl_rzero.engine.batches import BatchRollouts
 from verl_rzero.engine.cpu import prompts
-from verl_rzero.engine.rollouts import Running
+from verl_rzero.engine.replicas import Running
 from verl_rzero.engine.samplers import Sampler
 from verl_rzero.engine.worker import self_play_worker
 from verl_rzero.grading.counts import COLUMNS, step_metrics

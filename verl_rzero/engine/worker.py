@@ -23,7 +23,7 @@ JOB_VARIABLE = "VERL_RAY_JOB_ID"
 """Set by verl's vLLM server for its engine, which looks for the trainer's socket by it."""
 
 SYNC_S = 900
-"""How long an engine may take to load a piece of the weights."""
+"""How long an engine may take to come for the weights, and to load a piece of them."""
 
 SOCKET = re.compile(r"(ipc:///tmp/rl-colocate-zmq-)([^-]+)(-replica-\d+-rank-\d+\.sock)")
 """verl's name of that socket; the second part is Ray's job id, on both sides."""
@@ -55,6 +55,14 @@ def run_socket(zmq_handle: str) -> str:
     return start + sync_name(job_id) + end
 
 
+def limit_waits_of_syncs() -> None:
+    """verl's weight sync would wait for ever for an engine that failed, before it has come or in the midst of it. Of
+    sockets that this process makes from here on.
+    """
+    for what in (zmq.SNDTIMEO, zmq.RCVTIMEO):
+        zmq.Context.instance().setsockopt(what, SYNC_S * 1000)
+
+
 def register_cpu_engine() -> None:
     """Put our training engine for CPUs into verl's registry."""
     from verl_rzero.engine.cpu import training
@@ -72,8 +80,7 @@ def self_play_worker(reference: str | None) -> type[ActorRolloutRefWorker]:
         def init_model(self) -> None:
             if get_device_name() == "cpu":
                 register_cpu_engine()
-            # of sockets made from here on: verl's weight sync would wait for ever for an engine that failed
-            zmq.Context.instance().setsockopt(zmq.RCVTIMEO, SYNC_S * 1000)
+            limit_waits_of_syncs()
             torch.manual_seed(self.config.actor.data_loader_seed)  # an adapter begins with random numbers
             super().init_model()
             rollout: Any = self.rollout

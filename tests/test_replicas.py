@@ -6,17 +6,17 @@ import sys
 from pathlib import Path
 
 # Importing verl wants its platform chosen first, so these tests run in a process of their own.
-if "VERL_RZERO_ROLLOUTS" not in os.environ:
+if "VERL_RZERO_REPLICAS" not in os.environ:
 
-    def test_rollouts_in_their_own_process():
+    def test_replicas_in_their_own_process():
         from verl_rzero import settings
         from verl_rzero.engine import environment
 
-        env = os.environ | environment.variables(settings.load([])) | {"VERL_RZERO_ROLLOUTS": "1"}
+        env = os.environ | environment.variables(settings.load([])) | {"VERL_RZERO_REPLICAS": "1"}
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
-        assert "5 passed" in done.stdout
+        assert "16 passed" in done.stdout
 
 else:
     import asyncio
@@ -25,12 +25,16 @@ else:
 
     import pytest
     import ray
+    from verl.utils.config import omega_conf_to_dataclass
     from verl.workers.rollout.replica import RolloutMode, RolloutReplicaRegistry
     from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMReplica
 
-    from verl_rzero.engine import rollouts
-    from verl_rzero.engine.rollouts import Running, StreamingReplica
+    from verl_rzero import settings
+    from verl_rzero.engine import jobs, replicas
+    from verl_rzero.engine.memory import Shape
+    from verl_rzero.engine.replicas import Running, StreamingReplica
 
+    SHAPE = Shape(10**9, 10**8, 1024, 8, 8, 4, 128, 4096, 10**5)
     HERE, THERE = ("node", ["0"]), ("node", ["1"])
 
     def of_engine(**values: object) -> dict[str, object]:
@@ -82,6 +86,24 @@ else:
         assert happened == ["ended zero", "ended more", "started"]
         assert found.running() == running(["new"])
 
+    def test_what_is_otherwise_is_said_where_others_are_started(happened, capsys):
+        replica({0: running(["zero"], THERE, max_num_seqs=16)})
+        assert "engine 0 is started anew: the one before it has another place, another max_num_seqs" in (
+            capsys.readouterr().out
+        )
+
+    @pytest.mark.parametrize("model", ["tiny", "qwen3_4b_base"])
+    @pytest.mark.parametrize("hardware", ["cpu", "1gpu", "24gb", "2gpu", "8gpu"])
+    def test_the_solvers_engines_are_those_of_the_challenger_by_turns(hardware, model):
+        asked = settings.load([f"model={model}", f"hardware={hardware}", "hardware.solver_gpus=0"])
+        engines = []
+        for role in ("challenger", "solver"):
+            config = jobs.verl_config(asked, role, model="m", solver="s", train_file="t", stage_dir="d", shape=SHAPE)
+            made = object.__new__(StreamingReplica)
+            made.config = omega_conf_to_dataclass(config.actor_rollout_ref.rollout)
+            engines.append(made._of_the_engine())
+        assert engines[0] == engines[1]
+
     def test_a_model_that_is_only_served_has_servers_of_its_own(happened):
         before = {0: running(["zero"])}
         for mode in (RolloutMode.STANDALONE, RolloutMode.COLOCATED):
@@ -92,7 +114,7 @@ else:
         def before() -> dict[int, Running]:
             return RolloutReplicaRegistry.get("vllm").keywords["before"]
 
-        rollouts.register([running(["zero"])])
+        replicas.register([running(["zero"])])
         assert [*before()] == [0]
-        rollouts.register()
+        replicas.register()
         assert before() == {}
