@@ -11,7 +11,7 @@ from verl_rzero.data import anchors, records
 from verl_rzero.data.records import Question, VotedQuestion
 from verl_rzero.engine import asking, jobs
 from verl_rzero.engine.processes import RUN_VARIABLE
-from verl_rzero.methods import inputs, work
+from verl_rzero.methods import inputs, sizes, work
 from verl_rzero.rules import curation, prompts, solver_data
 from verl_rzero.rules.repetition import cluster_shares, shares_with_memory
 from verl_rzero.rules.reward import challenger_reward
@@ -275,3 +275,14 @@ def test_the_robust_preset_holds_the_challenger_near_the_base_model_and_keeps_cl
     job = jobs.verl_config(robust, "challenger", model="m", train_file="f", stage_dir="s", solver="m", base="b")
     assert job.verl_rzero.reference_model == "b"
     assert job.actor_rollout_ref.actor.kl_loss_coef == pytest.approx(3 * paper.challenger.kl)
+
+
+def test_a_methods_factor_on_a_models_steps_is_in_the_job_the_plan_and_none_of_the_challengers():
+    asked = settings.load(["model=tiny", "hardware=1gpu", "solver.steps=5", "solver.steps_times=1.5", "rounds=1"])
+    ends = [
+        jobs.verl_config(asked, role, model="m", train_file="f", stage_dir="s", solver="m").trainer.total_training_steps
+        for role in ("challenger", "solver")
+    ]
+    assert ends == [asked.challenger.steps, 8]
+    assert sizes.solver(asked).startswith("8 steps x ")
+    assert settings.load(["solver.steps=0", "solver.steps_times=2"]).solver.steps_in_all == 0

@@ -203,9 +203,9 @@ def _trainer(settings: Settings, job: Challenger | Solver, role: str, stage_dir:
         "device": settings.hardware.device,
         "n_gpus_per_node": settings.hardware.train_gpus_per_node(role),
         "nnodes": settings.hardware.nodes,
-        "total_training_steps": job.steps,
-        "total_epochs": job.steps + 1,  # a small dataset is gone through many times; the steps decide
-        "save_freq": max(1, min(settings.checkpoint_every or job.steps, job.steps)),
+        "total_training_steps": job.steps_in_all,
+        "total_epochs": job.steps_in_all + 1,  # a small dataset is gone through many times; the steps decide
+        "save_freq": max(1, min(settings.checkpoint_every or job.steps_in_all, job.steps_in_all)),
         # with 1 verl deletes the last one before the new one is whole
         "max_actor_ckpt_to_keep": 2 if settings.checkpoint_every else None,
         "test_freq": -1,

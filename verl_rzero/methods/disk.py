@@ -62,7 +62,7 @@ def seeds(settings: Settings, round_: int, model: int) -> dict[str, int]:
 def self_play(settings: Settings, round_: int, model: int) -> dict[str, int]:
     """Every proposal whole and as a task, and the tasks that are remembered."""
     asked, job = settings.self_play, settings.solver
-    proposed = job.steps * job.batch_size
+    proposed = job.steps_in_all * job.batch_size
     tasks = len(asked.kinds) * (proposed + min(asked.buffer, asked.seeds + round_ * proposed))
     return solver(settings, round_, model) | {"tasks": 2 * tasks * settings.model.question_tokens * TOKEN_BYTES}
 

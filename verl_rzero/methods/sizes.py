@@ -16,7 +16,7 @@ def challenger(settings: Settings, round_: int) -> str:
     job = settings.challenger
     if not trains(settings, "challenger", round_):
         return "not trained"
-    return f"{job.steps} steps x {job.batch_size * job.rollouts} questions x {settings.votes} answers"
+    return f"{job.steps_in_all} steps x {job.batch_size * job.rollouts} questions x {settings.votes} answers"
 
 
 def votes(settings: Settings) -> str:
@@ -30,12 +30,12 @@ def curation(settings: Settings) -> str:
 
 def solver(settings: Settings) -> str:
     job = settings.solver
-    return f"{job.steps} steps x {job.batch_size} questions x {job.rollouts} answers"
+    return f"{job.steps_in_all} steps x {job.batch_size} questions x {job.rollouts} answers"
 
 
 def own_majority(settings: Settings) -> str:
-    job = settings.solver
-    return f"{job.steps} steps x {job.batch_size} questions x {settings.ttrl.votes} votes, {job.rollouts} trained on"
+    job, votes = settings.solver, settings.ttrl.votes
+    return f"{job.steps_in_all} steps x {job.batch_size} questions x {votes} votes, {job.rollouts} trained on"
 
 
 def seeds(settings: Settings) -> str:
@@ -44,7 +44,7 @@ def seeds(settings: Settings) -> str:
 
 def self_play(settings: Settings) -> str:
     job, kinds = settings.solver, settings.self_play.kinds
-    return f"{job.steps} steps x {job.batch_size} tasks of {' and '.join(kinds)} x {job.rollouts} solutions"
+    return f"{job.steps_in_all} steps x {job.batch_size} tasks of {' and '.join(kinds)} x {job.rollouts} solutions"
 
 
 def evaluation(settings: Settings) -> str:

@@ -1,5 +1,6 @@
 """The parts of a run's settings: one frozen dataclass each, every key with its meaning and its limits."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +86,11 @@ class Training:
         """Of the KL loss in the end."""
         return self.kl
 
+    @property
+    def steps_in_all(self) -> int:
+        """GRPO steps a round in the end."""
+        return self.steps
+
 
 @dataclass(frozen=True)
 class Challenger(Training):
@@ -141,6 +147,9 @@ class Challenger(Training):
 
 @dataclass(frozen=True)
 class Solver(Training):
+    steps_times: float = field(
+        metadata=doc("what solver.steps, which is a model's, is multiplied by: this is a method's", above=0)
+    )
     format_weight: float = field(
         metadata=doc(
             "share of the reward that is given for the form <think>...</think> and a box after it, right or wrong",
@@ -155,6 +164,10 @@ class Solver(Training):
             at_most=0.9,
         )
     )
+
+    @property
+    def steps_in_all(self) -> int:
+        return math.ceil(self.steps * self.steps_times)
 
 
 @dataclass(frozen=True)

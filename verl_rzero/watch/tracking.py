@@ -95,7 +95,7 @@ class Tracker:
         if not stage.kind.trains or not self._backends:
             return []
         role = stage.kind.name
-        before = (stage.round - 1) * getattr(self._settings, role).steps
+        before = (stage.round - 1) * getattr(self._settings, role).steps_in_all
         ours, verls = self._lines
         points = []
         for row in ours.new():
