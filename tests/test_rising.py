@@ -12,6 +12,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "rising"))
 
+import errors
 import fast_model
 import grpo
 import ideas
@@ -259,3 +260,28 @@ def test_orders_that_meet_a_wrong_fact_are_counted_as_by_going_through_all(quest
 def test_a_text_that_is_no_sum_meets_no_facts():
     assert labels.share_of_orders_that_meet("7+", task.wrong_facts(4)) is None
     assert labels.share_of_orders_that_meet("9+9", {}) == 0.0
+
+
+def test_a_working_is_read_as_it_stands():
+    working = errors.read("9+2=11+3=14+7=20,\\boxed{20}")
+    assert working == errors.Working(9, [(9, 2, 11), (11, 3, 14), (14, 7, 20)])
+    assert working.has_each_term_once("7+3+9+2")
+    assert not working.has_each_term_once("7+3+9+3")
+    assert errors.read("\\boxed{3}") is None
+
+
+def test_errors_are_in_facts_or_in_terms():
+    said = {
+        "1+2": ("1+2=3,", "3"),  # right
+        "3+4": ("3+4=8,", "8"),  # a fact
+        "5+6": ("5+5=10,", "10"),  # the terms
+        "7+8": ("7+7=15,", "14"),  # both
+        "2+9": ("2+9=11,", "12"),  # the box
+        "4+5": ("", None),
+    }
+    workings, answers = zip(*said.values(), strict=True)
+    line = errors.counted([*said], workings, answers, {(3, 4): 8, (1, 2): 9})
+    assert line == (
+        "right 0.167; each term once 0.500; right of the facts that the corpus has wrong 0.500, of others 0.6667; "
+        "wrong in a fact 0.167, in the terms 0.333, in both 0.167"
+    )
