@@ -95,9 +95,7 @@ class Training:
 @dataclass(frozen=True)
 class Challenger(Training):
     kl_times: float = field(
-        metadata=doc(
-            "what challenger.kl is multiplied by: that is a model's, this is a method's, to hold it nearer", at_least=0
-        )
+        metadata=doc("what challenger.kl, which is a model's, is multiplied by: this is a method's", at_least=0)
     )
     train_rounds: int | None = field(
         metadata=doc("train it in this many rounds and freeze it after that; null for all", at_least=0)
@@ -282,9 +280,7 @@ class Hardware:
         metadata=doc("share of a GPU's memory for an inference engine", above=0, at_most=1)
     )
     actor_tokens_per_gpu: int = field(
-        metadata=doc(
-            "token budget of a micro-batch in training; on a CPU less where the vocabulary is large", at_least=1
-        )
+        metadata=doc("token budget of a micro-batch in training; on a CPU less with a large vocabulary", at_least=1)
     )
     cpu_dtype: str = field(
         metadata=doc(
