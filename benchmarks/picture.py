@@ -1,6 +1,8 @@
-"""Draws the accuracy of several runs over the rounds as an SVG: `python benchmarks/picture.py <out.svg> <directory>`.
+"""Draws the accuracy of several runs over the rounds as an SVG.
 
-The directory is that of `evidence.py`. A thin line a run, a thick one for the mean of each method.
+    python benchmarks/picture.py <out.svg> <directory> [rzero base_challenger]
+
+The directory is that of `evidence.py`, as are the methods. A thin line a run, a thick one for the mean of each method.
 """
 
 import json
@@ -8,7 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-METHODS = {"rzero": ("R-Zero", "#1f6feb"), "base_challenger": ("Challenger not trained", "#d1762b")}
+METHODS = {
+    "rzero": ("R-Zero", "#1f6feb"),
+    "base_challenger": ("Challenger not trained", "#d1762b"),
+    "robust": ("method=robust", "#2da44e"),
+}
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM, GAP = 860, 350, 46, 34, 66, 40, 70
 
 
@@ -23,7 +29,7 @@ def accuracies(directory: Path, method: str, score: str) -> list[list[float]]:
     return runs
 
 
-def panel(directory: Path, score: str, title: str, left: float, width: float) -> list[str]:
+def panel(directory: Path, methods: Sequence[str], score: str, title: str, left: float, width: float) -> list[str]:
     """One set of axes with a line for every run and a thick one for each method's mean."""
     height = HEIGHT - TOP - BOTTOM
     shapes = [f'<text x="{left}" y="{TOP - 14}" class="title">{title}</text>']
@@ -31,8 +37,8 @@ def panel(directory: Path, score: str, title: str, left: float, width: float) ->
         y = TOP + height * (10 - tenth) / 6
         shapes.append(f'<line x1="{left}" x2="{left + width}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
         shapes.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{tenth / 10:.1f}</text>')
-    for method, (_, colour) in METHODS.items():
-        runs = accuracies(directory, method, score)
+    for method in methods:
+        runs, colour = accuracies(directory, method, score), METHODS[method][1]
         if not runs:
             continue
         mean = [sum(column) / len(runs) for column in zip(*runs, strict=True)]
@@ -44,28 +50,28 @@ def panel(directory: Path, score: str, title: str, left: float, width: float) ->
             style = f'fill="none" stroke="{colour}" stroke-width="{thickness}" opacity="{opacity}"'
             shapes.append(f'<polyline points="{points}" {style}/>')
         names = ["base", *(f"round {i}" for i in range(1, len(mean)))]
-        if method == "rzero":
+        if method == methods[0]:
             for i, name in enumerate(names):
                 x = left + width * i / (len(names) - 1)
                 shapes.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{name}</text>')
     return shapes
 
 
-def legend() -> list[str]:
+def legend(methods: Sequence[str]) -> list[str]:
     shapes, x = [], LEFT
-    for name, colour in METHODS.values():
+    for name, colour in (METHODS[method] for method in methods):
         shapes.append(f'<line x1="{x}" x2="{x + 26}" y1="16" y2="16" stroke="{colour}" stroke-width="3.5"/>')
         shapes.append(f'<text x="{x + 34}" y="20">{name}</text>')
         x += 110
     return shapes
 
 
-def draw(directory: Path) -> str:
+def draw(directory: Path, methods: Sequence[str]) -> str:
     width = (WIDTH - LEFT - RIGHT - GAP) / 2
     shapes = [
-        *panel(directory, "greedy", "greedy accuracy", LEFT, width),
-        *panel(directory, "mean_at_k", "sampled accuracy (mean@8)", LEFT + width + GAP, width),
-        *legend(),
+        *panel(directory, methods, "greedy", "greedy accuracy", LEFT, width),
+        *panel(directory, methods, "mean_at_k", "sampled accuracy (mean@8)", LEFT + width + GAP, width),
+        *legend(methods),
     ]
     style = "text{font:13px sans-serif;fill:#57606a}.title{font-weight:bold}.grid{stroke:#8b949e;stroke-opacity:.3}"
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">'
@@ -74,8 +80,8 @@ def draw(directory: Path) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    out, directory = map(Path, arguments)
-    out.write_text(draw(directory))
+    out, directory, *methods = arguments
+    Path(out).write_text(draw(Path(directory), methods or ["rzero", "base_challenger"]))
 
 
 if __name__ == "__main__":
