@@ -265,13 +265,12 @@ def of_nine(agreeing: int, question: str = "q") -> VotedQuestion:
 
 
 @pytest.mark.parametrize("model", ["tiny", "smollm2", "qwen3_4b_base"])
-def test_the_robust_preset_holds_the_challenger_near_the_base_model_and_learns_longer_from_clear_majorities(model):
+def test_the_robust_preset_holds_the_challenger_near_the_base_model_and_keeps_clear_majorities(model):
     words = [f"model={model}", "hardware=1gpu"]
     robust, paper = (settings.load([f"method={name}", *words]) for name in ("robust", "paper"))
     of_robust, of_paper = (schema.flat(settings.as_dict(asked)) for asked in (robust, paper))
     changed = {key for key, value in of_robust.items() if value != of_paper[key]}
-    assert changed <= {"challenger.reference", "challenger.kl_times", "band", "solver.steps_times"}
-    assert robust.solver.steps_in_all == 2 * paper.solver.steps
+    assert changed <= {"challenger.reference", "challenger.kl_times", "band"}
     assert robust.band == ((0.5, 0.9) if model == "smollm2" else (0.25, 0.9))  # SmolLM2's recipe has its own
     job = jobs.verl_config(robust, "challenger", model="m", train_file="f", stage_dir="s", solver="m", base="b")
     assert job.verl_rzero.reference_model == "b"
