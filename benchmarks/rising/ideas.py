@@ -34,9 +34,15 @@ class TruthLabels(Loop):
 
 class TwoPasses(Loop):
     reason = "the fewer questions are kept, the more often each is learned from: at most two passes"
+    passes = 2
 
     def steps(self, rows: Sequence[SolverRow]) -> int:
-        return min(super().steps(rows), -(-2 * len(rows) // self.settings.solver.batch_size))
+        return min(super().steps(rows), -(-self.passes * len(rows) // self.settings.solver.batch_size))
+
+
+class EightPasses(TwoPasses):
+    reason = "twice the steps made one Solver fall in a round in which it went over few questions 17 times"
+    passes = 8
 
 
 class FreshChallenger(Loop):
@@ -328,6 +334,9 @@ ALL: dict[str, type[Loop]] = {
         *NEAR_BASE,
         *WIDE,
         "solver.steps=30",
+    ),
+    "near_base_wide_longer_eight_passes": with_settings(
+        "near_base_wide_longer and eight_passes", *NEAR_BASE, *WIDE, "solver.steps=30", idea=EightPasses
     ),
     "near_base_wide_longer_more": with_settings(
         "as near_base_wide_longer, on twice as many questions",
