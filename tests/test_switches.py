@@ -285,4 +285,6 @@ def test_a_methods_factor_on_a_models_steps_is_in_the_job_the_plan_and_none_of_t
     ]
     assert ends == [asked.challenger.steps, 8]
     assert sizes.solver(asked).startswith("8 steps x ")
-    assert settings.load(["solver.steps=0", "solver.steps_times=2"]).solver.steps_in_all == 0
+    for steps, times, in_all in ((0, 2, 0), (10, 1.1, 11), (3, 0.1, 1)):
+        words = [f"solver.steps={steps}", f"solver.steps_times={times}"]
+        assert settings.load(words).solver.steps_in_all == in_all

@@ -1,6 +1,5 @@
 """The parts of a run's settings: one frozen dataclass each, every key with its meaning and its limits."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -165,7 +164,7 @@ class Solver(Training):
 
     @property
     def steps_in_all(self) -> int:
-        return math.ceil(self.steps * self.steps_times)
+        return max(round(self.steps * self.steps_times), min(self.steps, 1))
 
 
 @dataclass(frozen=True)
