@@ -515,7 +515,8 @@ def test_what_is_not_waited_for_is_cut_off(adapted, ttrl):
     whole = [step["response_cut_off_share"] for step in run_dir.result(ttrl / "round_1/solver")["steps"]]
     cut = [step["response_cut_off_share"] for step in run_dir.result(adapted / "round_1/solver")["steps"]]
     at_once = 16 / (32 * 4)  # the others have no token yet, and are sampled to their end
-    assert max(whole) < 0.05 < max(cut) <= at_once + 0.05  # some may end at the limit of tokens
+    assert max(cut) <= at_once + 0.05  # some may end at the limit of tokens
+    assert sum(whole) < 0.05 < sum(cut)  # one of the steps may be nearly over before the servers hear of it
 
 
 def test_an_adapters_reference_is_the_model_without_it_and_its_engine_has_it(adapted):
