@@ -338,6 +338,13 @@ ALL: dict[str, type[Loop]] = {
     "near_base_wide_longer_eight_passes": with_settings(
         "near_base_wide_longer and eight_passes", *NEAR_BASE, *WIDE, "solver.steps=30", idea=EightPasses
     ),
+    "near_base_wide_longer_quarter": with_settings(
+        "near_base_wide_longer is fast and once fell; a quarter of the weights before falls less and is slower",
+        *NEAR_BASE,
+        *WIDE,
+        "solver.steps=30",
+        "solver.towards_start=0.25",
+    ),
     "near_base_wide_longer_more": with_settings(
         "as near_base_wide_longer, on twice as many questions",
         *NEAR_BASE,
