@@ -284,9 +284,15 @@ def total_s(stages: list[Stage]) -> float:
 
 def round_of(make: Callable[[int], Machine], gpus: int, sizes: Sizes = PAPER, on: Switches = AS_IS) -> list[Stage]:
     """The stages of a round; what a switch would make slower stays as it is."""
-    machine, fewer = make(gpus), (gpus // 4, gpus // 2) if on.harvest else ()
-    ways = [machine, replace(machine, split=False, sync_s=machine.sync_s + F["switch_s"])][: 1 + on.by_turns]
-    first = min((trained(0, way, sizes, on) for way in ways), key=lambda stage: stage.seconds)
+    machine = make(gpus)
+    by_turns = replace(machine, split=False, sync_s=machine.sync_s + F["switch_s"])
+    firsts = [trained(0, way, sizes, on) for way in (machine, by_turns)[: 1 + on.by_turns]]
+    return min((_after(first, machine, make, sizes, on) for first in firsts), key=total_s)
+
+
+def _after(first: Stage, machine: Machine, make: Callable[[int], Machine], sizes: Sizes, on: Switches) -> list[Stage]:
+    """The stages of a round that begins with a training of the Challenger."""
+    gpus, fewer = machine.gpus, (machine.gpus // 4, machine.gpus // 2) if on.harvest else ()
     harvest = [asked(name, machine, sizes, on, not first.machine.split) for name in ("questions", "votes")]
     middle = [*harvest, trained(1, replace(machine, split=first.machine.split), sizes, on)]
     for share in (share for share in fewer if share and share % machine.per_engine == 0):
