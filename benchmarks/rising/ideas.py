@@ -345,6 +345,14 @@ ALL: dict[str, type[Loop]] = {
         "solver.steps=30",
         "solver.towards_start=0.25",
     ),
+    "near_base_wide_longer_quarter_eight_passes": with_settings(
+        "near_base_wide_longer_quarter and eight_passes",
+        *NEAR_BASE,
+        *WIDE,
+        "solver.steps=30",
+        "solver.towards_start=0.25",
+        idea=EightPasses,
+    ),
     "near_base_wide_longer_more": with_settings(
         "as near_base_wide_longer, on twice as many questions",
         *NEAR_BASE,
