@@ -20,6 +20,7 @@ import labels
 import wrong_labels
 
 from verl_rzero import settings
+from verl_rzero.data import records
 from verl_rzero.data.records import VotedQuestion
 from verl_rzero.tiny_world import base_model, task, training
 from verl_rzero.tiny_world.tokenizer import make_tokenizer
@@ -177,6 +178,15 @@ def test_the_solver_goes_as_far_as_the_settings_say(name, share, base, tmp_path)
     trained = {key: weight + 1.0 for key, weight in run.solver.items()}
     for key, weight in run.after(trained).items():
         assert torch.allclose(weight, run.solver[key] + (1 - share), atol=1e-6)
+
+
+def test_what_is_asked_before_is_of_the_round_before(base, tmp_path):
+    run = ideas.ALL["asked_before"](base, 1, tmp_path / "run", SMALL)
+    run.benchmark = run.benchmark[:2]
+    run.run(3)
+    votes = [records.read(tmp_path / f"run/votes_{number}.parquet", VotedQuestion) for number in (1, 2, 3)]
+    assert [{item.round for item in each} for each in votes] == [{1}, {1}, {2}]
+    assert [item.raws for item in votes[0]] != [item.raws for item in votes[1]]  # round 1 asks twice
 
 
 def test_confirmed_keeps_only_what_both_majorities_say(base, tmp_path, monkeypatch):

@@ -45,6 +45,29 @@ class EightPasses(TwoPasses):
     passes = 8
 
 
+class AskedBefore(Loop):
+    reason = (
+        "no cure but a price: what a round trains on is asked and voted on while the Solver trains in the round "
+        "before, by the Challenger and the Solver that are there then"
+    )
+
+    def run(self, rounds: int) -> None:
+        self.asked_before: tuple[list[Question], list[VotedQuestion]] | None = None
+        super().run(rounds)
+
+    def harvested(self) -> tuple[list[Question], list[VotedQuestion]]:
+        asked = super().questions()
+        return asked, super().votes(asked)
+
+    def questions(self) -> list[Question]:
+        self.of_round = self.asked_before or self.harvested()
+        self.asked_before = self.harvested()
+        return self.of_round[0]
+
+    def votes(self, asked: Sequence[Question]) -> list[VotedQuestion]:
+        return self.of_round[1]
+
+
 class FreshChallenger(Loop):
     reason = "a Challenger that starts from the base in each round cannot drift over rounds"
 
@@ -287,6 +310,7 @@ MORE = ("candidates=1000",)
 
 ALL: dict[str, type[Loop]] = {
     "paper": Loop,
+    "asked_before": AskedBefore,
     "truth_filter": TruthFilter,
     "truth_labels": TruthLabels,
     "trusted": with_settings(
