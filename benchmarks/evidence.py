@@ -53,6 +53,13 @@ RUNS = {
         "released": ["method=released", "rounds=3"],
         "robust": ["method=robust"],
         "robust_longer": ["method=robust", "solver.steps_times=2"],
+        "robust_quarter": ["method=robust", "solver.steps_times=2", "solver.towards_start=0.25"],
+        "robust_quarter_eight": [
+            "method=robust",
+            "solver.steps_times=2",
+            "solver.towards_start=0.25",
+            "solver.most_passes=8",
+        ],
         "longer": ["solver.steps_times=2"],
         "near_base_soup": ["method=robust", "band=[0.25,0.75]", "solver.towards_start=0.5"],
         "safeguards": _SAFEGUARDS,
