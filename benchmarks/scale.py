@@ -363,17 +363,23 @@ def table(name: str, parameters: float) -> None:
             )
 
 
+def savings(title: str, before: Switches) -> None:
+    """Print what each switch that isn't on `before` saves of the round with those that are."""
+    print(f"\n{title}; 4B, then 8B\n" + " " * 16 + "".join(f"{gpus:>6}" for gpus in GPUS * 2))
+    cases = [(partial(h100, parameters), gpus) for parameters in MODELS.values() for gpus in GPUS]
+    names = [each.name for each in fields(Switches) if not getattr(before, each.name)]
+    for label, chosen in [*((name, [name]) for name in names), ("all of them", names)]:
+        on = replace(before, **dict.fromkeys(chosen, True))
+        saved = [1 - total_s(round_of(*case, on=on)) / total_s(round_of(*case, on=before)) for case in cases]
+        print(f"{label:16}" + "".join(f"{share:6.0%}" for share in saved))
+
+
 def main() -> None:
     """Print rounds, what switches save, the penalty, the checks, and every figure with how much it matters."""
     for name, parameters in MODELS.items():
         table(name, parameters)
-    print("\nShare of a round that a switch saves; 4B, then 8B\n" + " " * 16 + "".join(f"{g:>6}" for g in GPUS * 2))
-    cases = [(partial(h100, parameters), gpus) for parameters in MODELS.values() for gpus in GPUS]
-    names = [each.name for each in fields(Switches)]
-    for label, chosen in [*((name, [name]) for name in names), ("all of them", names)]:
-        on = Switches(**dict.fromkeys(chosen, True))
-        saved = [1 - total_s(round_of(*case, on=on)) / total_s(round_of(*case)) for case in cases]
-        print(f"{label:16}" + "".join(f"{share:6.0%}" for share in saved))
+    savings("Share of a round that a switch saves", AS_IS)
+    savings("So where by_turns and save_once, which are settings, are on", Switches(save_once=True, by_turns=True))
     print("\nRepetition penalty of B questions, one process (from B = 8,192, by B squared)")
     for count in (2048, 8192, 65536):
         print(f"  {count:6,}: {F['penalty_s'] * count**2:6.1f} s, {0.89 * (count / 8192) ** 2:5.1f} GB")
