@@ -173,7 +173,6 @@ def test_a_batch_is_filled_with_earlier_tasks():
         (["self_play.prompts.propose_induction=go"], "self_play.prompts.propose_induction"),
         (["execution.sandbox_fusion=localhost"], "execution.sandbox_fusion"),
         (["solver.format_weight=0.1"], "solver.format_weight"),
-        (["solver.most_passes=8"], "solver.most_passes"),
         (["execution.cpu_s=0"], "execution.cpu_s=0"),
     ],
 )

@@ -187,7 +187,7 @@ def test_what_may_change_between_starts():
     # Else they do nothing, and no stage depends on them.
     asked = settings.load(
         ["lora.rank=8", "solver.towards_start=0.5", "challenger.kl_times=3", "sampling.wait_for=0.9"]
-        + ["solver.steps_times=2", "solver.most_passes=8"]
+        + ["solver.steps_times=2"]
     )
     leaves = schema.flat(settings.as_dict(asked))
     free = leaves.keys() - run_dir.chosen_settings(asked, plan.ALL_DEPENDS).keys() - {"run_dir", "dry_run"}

@@ -141,7 +141,6 @@ def test_everything_a_stage_depends_on_is_a_setting():
         ("challenger.kl_times=3", ["challenger"]),
         ("solver.towards_start=0.5", ["solver"]),
         ("solver.steps_times=2", ["solver"]),
-        ("solver.most_passes=8", ["solver"]),
         ("sampling.wait_for=0.9", ["challenger", "questions", "votes", "solver"]),
     ],
 )

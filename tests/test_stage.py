@@ -1,6 +1,5 @@
 """The stages that need no engine, on small files."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from verl_rzero.base.errors import UserError
 from verl_rzero.base.files import write_json
 from verl_rzero.data import outputs, records
 from verl_rzero.data.records import SolverRow, VotedQuestion
-from verl_rzero.methods import inputs, sizes, training, work
+from verl_rzero.methods import inputs, training, work
 from verl_rzero.watch import choice
 
 
@@ -83,47 +82,6 @@ def test_a_batch_fits_its_data(rows, expected):
     asked = settings.load(["solver.batch_size=64", "solver.minibatch_size=32", "too_few=shrink"])
     job = training.fitting(asked, "solver", rows).solver
     assert (job.batch_size, job.minibatch_size) == expected
-
-
-@pytest.mark.parametrize(
-    ("questions", "steps"),
-    [(1000, 30), (240, 30), (239, 30), (231, 29), (116, 15), (64, 8), (2, 1)],
-)
-def test_a_solver_goes_over_its_questions_so_often_at_most(questions, steps):
-    words = ["solver.batch_size=64", "solver.minibatch_size=32", "solver.steps=15", "solver.steps_times=2"]
-    asked = settings.load([*words, "solver.most_passes=8"])
-    assert training.within_passes(asked, questions).solver.steps_in_all == steps
-    assert sizes.solver(asked).startswith("at most 30 steps x ")
-    unlimited = settings.load(words)
-    assert training.within_passes(unlimited, 2) == unlimited
-    assert sizes.solver(unlimited).startswith("30 steps x ")
-
-
-@pytest.mark.parametrize(("too_few", "batch"), [("repeat", 8), ("shrink", 4)])
-def test_passes_are_over_questions_not_their_copies_and_of_the_batch_as_it_is(tmp_path, monkeypatch, too_few, batch):
-    words = [f"too_few={too_few}", "solver.batch_size=8", "solver.minibatch_size=4", "solver.most_passes=4"]
-    here = prepared(tmp_path, words, [voted(i, 5) for i in range(5)])
-    write_json(here.dir / "result.json", work.curation(here))
-    asked: list[settings.Settings] = []
-    monkeypatch.setattr(work, "train", lambda stage, fitted, *others: asked.append(fitted) or {})
-    work.solver(inputs.StageInputs(tmp_path, "round_1/solver"))
-    job = asked[0].solver
-    assert (job.batch_size, job.steps_in_all) == (batch, {8: 3, 4: 5}[batch])  # 20 questions in all
-
-
-def test_a_given_questions_copies_are_not_counted_either(tmp_path, monkeypatch):
-    given = tmp_path / "given.jsonl"
-    given.write_text("".join(json.dumps({"question": f"{i}+1"}) + "\n" for i in range(5)))
-    words = ["method=ttrl", "model=ttrl_tiny", f"data={given}", "too_few=repeat", "solver.batch_size=8"]
-    settings.save(
-        settings.load([*words, "solver.minibatch_size=4", "solver.most_passes=4"]), tmp_path / "settings.yaml"
-    )
-    asked: list[settings.Settings] = []
-    monkeypatch.setattr(work, "train", lambda stage, fitted, *others: asked.append(fitted) or {})
-    here = inputs.StageInputs(tmp_path, "round_1/solver")
-    here.dir.mkdir(parents=True)
-    work.solver_on_own_majority(here)
-    assert asked[0].solver.steps_in_all == 3
 
 
 def test_models_of_the_rounds(tmp_path):

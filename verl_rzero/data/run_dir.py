@@ -148,7 +148,6 @@ def chosen_settings(settings: Settings, depends: tuple[str, ...]) -> dict[str, A
         "lora": not settings.lora.rank,
         "solver.towards_start": not settings.solver.towards_start,
         "solver.steps_times": settings.solver.steps_times == 1.0,
-        "solver.most_passes": settings.solver.most_passes is None,
         "challenger.kl_times": settings.challenger.kl_times == 1.0,
         "sampling.wait_for": settings.sampling.wait_for == 1.0,
     }

@@ -30,12 +30,12 @@ def curation(settings: Settings) -> str:
 
 def solver(settings: Settings) -> str:
     job = settings.solver
-    return f"{_steps(settings)} x {job.batch_size} questions x {job.rollouts} answers"
+    return f"{job.steps_in_all} steps x {job.batch_size} questions x {job.rollouts} answers"
 
 
 def own_majority(settings: Settings) -> str:
     job, votes = settings.solver, settings.ttrl.votes
-    return f"{_steps(settings)} x {job.batch_size} questions x {votes} votes, {job.rollouts} trained on"
+    return f"{job.steps_in_all} steps x {job.batch_size} questions x {votes} votes, {job.rollouts} trained on"
 
 
 def seeds(settings: Settings) -> str:
@@ -51,9 +51,3 @@ def evaluation(settings: Settings) -> str:
     asked = settings.evaluation
     sizes = {name: each.n or source(name).size or "all" for name, each in asked.benchmarks.items()}
     return ", ".join(f"{name}: {size} questions x {asked.k_of(name) + 1} answers" for name, size in sizes.items())
-
-
-def _steps(settings: Settings) -> str:
-    """Of a Solver whose questions may be too few for all of its steps."""
-    job = settings.solver
-    return f"{'at most ' if job.most_passes is not None else ''}{job.steps_in_all} steps"

@@ -86,14 +86,3 @@ def fitting(asked: Settings, role: str, rows: int) -> Settings:
             "larger candidates, or with TTRL more in data."
         )
     return replace(asked, **{role: replace(job, batch_size=rows - rows % minibatch, minibatch_size=minibatch)})
-
-
-def within_passes(asked: Settings, questions: int) -> Settings:
-    """`asked` with no more Solver steps than go over so many different questions solver.most_passes times; the last
-    step is a whole one.
-    """
-    job = asked.solver
-    if job.most_passes is None:
-        return asked
-    steps = min(job.steps_in_all, math.ceil(job.most_passes * questions / job.batch_size))
-    return replace(asked, solver=replace(job, steps=steps, steps_times=1.0))

@@ -14,7 +14,7 @@ from verl_rzero.grading.counts import GradingCounts
 from verl_rzero.methods import base_models
 from verl_rzero.methods.inputs import StageInputs, remembered
 from verl_rzero.methods.policies import BASE, trains
-from verl_rzero.methods.training import as_it_was, fitting, prompt_rows, train, within_passes
+from verl_rzero.methods.training import as_it_was, fitting, prompt_rows, train
 from verl_rzero.rules.voting import Denominator
 from verl_rzero.settings import Settings
 from verl_rzero.settings.benchmarks import LoadedBenchmark
@@ -158,10 +158,8 @@ def solver(stage: StageInputs) -> dict[str, Any]:
         return as_it_was(stage, "solver")
     from verl_rzero.engine.batch_rewards import MatchesLabel
     from verl_rzero.engine.samplers import WholeBatch
-    from verl_rzero.rules import solver_data
 
-    rows = records.read(data, records.SolverRow)
-    fitted = within_passes(fitting(asked, "solver", len(rows)), len(solver_data.distinct(rows)))
+    fitted = fitting(asked, "solver", len(records.read(data, records.SolverRow)))
     return train(stage, fitted, "solver", data, WholeBatch(asked.solver.rollouts), MatchesLabel())
 
 
@@ -175,7 +173,7 @@ def solver_on_own_majority(stage: StageInputs) -> dict[str, Any]:
     from verl_rzero.rules import solver_data
     from verl_rzero.rules.prompts import solver_messages
 
-    questions = given = given_questions(stage)
+    given = given_questions(stage)
     if asked.too_few == "repeat":
         given = solver_data.as_often_as_needed(given, asked.solver.batch_size)
     rows = prompt_rows(asked.model.name, [solver_messages(asked.prompts, item.question) for item in given])
@@ -185,7 +183,7 @@ def solver_on_own_majority(stage: StageInputs) -> dict[str, Any]:
     denominator: Denominator = asked.unanswered  # type: ignore[assignment]
     return train(
         stage,
-        within_passes(fitting(asked, "solver", len(rows)), len(questions)),
+        fitting(asked, "solver", len(rows)),
         "solver",
         stage.dir / PROMPTS,
         VotesAndTrains(asked.ttrl.votes, job.rollouts, by_text, denominator, timeout_s),

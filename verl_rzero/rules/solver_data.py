@@ -41,16 +41,13 @@ def mixed(
 
 def added(rows: Sequence[SolverRow], round_: int) -> dict[str, int]:
     """How many of the rows, copies aside, are replayed and how many are human."""
-    found = distinct(rows)
+    found = {
+        (row.data_source, row.extra_info["round"], row.extra_info["id"], row.prompt[-1]["content"]) for row in rows
+    }
     return {
         "replayed": sum(source != ANCHOR and number != round_ for source, number, _, _ in found),
         "anchors": sum(source == ANCHOR for source, _, _, _ in found),
     }
-
-
-def distinct(rows: Sequence[SolverRow]) -> set[tuple[str, int, int, str]]:
-    """The rows, copies aside, by where each comes from: source, round, number there, text."""
-    return {(row.data_source, row.extra_info["round"], row.extra_info["id"], row.prompt[-1]["content"]) for row in rows}
 
 
 T = TypeVar("T")

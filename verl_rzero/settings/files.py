@@ -25,7 +25,7 @@ ADDED_SINCE: dict[str, Any] = {
     "attempts": 1,
     "stalled_after_s": None,
     "challenger": {"kl_times": 1.0},
-    "solver": {"steps_times": 1.0, "most_passes": None, "towards_start": 0.0},
+    "solver": {"steps_times": 1.0, "towards_start": 0.0},
     "sampling": {"wait_for": 1.0},
     "lora": {"rank": 0, "alpha": 32},
     "ttrl": {"votes": 64, "vote_by": "equality"},

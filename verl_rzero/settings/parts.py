@@ -147,13 +147,6 @@ class Solver(Training):
     steps_times: float = field(
         metadata=doc("what solver.steps, which is a model's, is multiplied by: this is a method's", above=0)
     )
-    most_passes: float | None = field(
-        metadata=doc(
-            "how often a round's training goes over its questions at most: fewer steps where few are kept; null for "
-            "any number",
-            above=0,
-        )
-    )
     format_weight: float = field(
         metadata=doc(
             "share of the reward that is given for the form <think>...</think> and a box after it, right or wrong",

@@ -54,6 +54,3 @@ def _step_problems(settings: Settings) -> Iterator[UserError]:
     if job.format_weight:
         why = "a reply's form is rewarded as equation 6 says"
         yield refusal("solver.format_weight", job.format_weight, why, "Write solver.format_weight=0.")
-    if job.most_passes is not None:
-        why = "tasks are proposed while it trains, and drawn from buffers that grow"
-        yield refusal("solver.most_passes", job.most_passes, why, "Write solver.most_passes=null.")
