@@ -14,7 +14,7 @@ METHODS = {
     "rzero": ("R-Zero", "#1f6feb"),
     "base_challenger": ("Challenger not trained", "#d1762b"),
     "robust": ("method=robust", "#2da44e"),
-    "robust_longer": ("robust, twice the Solver's steps", "#2da44e"),
+    "near_base_wide_longer": ("near_base_wide_longer", "#2da44e"),
 }
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM, GAP = 860, 350, 46, 34, 66, 40, 70
 

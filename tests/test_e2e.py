@@ -71,6 +71,7 @@ TTRL = [
 ]
 AS_ON_GPUS = [
     "method=robust",
+    "solver.steps_times=1",
     "solver.towards_start=0.5",
     "rounds=1",
     "model.build=null",
