@@ -272,6 +272,7 @@ def test_the_robust_preset_holds_the_challenger_near_the_base_model_and_keeps_cl
     changed = {key for key, value in of_robust.items() if value != of_paper[key]}
     assert changed <= {
         "challenger.reference", "challenger.kl_times", "band", "solver.steps_times", "solver.towards_start",
+        "monitors.agreement_drift",
     }  # fmt: skip
     assert (robust.solver.steps_in_all, robust.solver.towards_start) == (2 * paper.solver.steps, 0.25)
     assert robust.band == ((0.5, 0.9) if model == "smollm2" else (0.25, 0.9))  # SmolLM2's recipe has its own
