@@ -411,6 +411,11 @@ ALL: dict[str, type[Loop]] = {
         "solver.steps=30",
         idea=PaidIfTypical,
     ),
+    "longer_quarter": with_settings(
+        "the steps and the mean of near_base_wide_longer_quarter alone: are they enough without the place and the band?",
+        "solver.steps=30",
+        "solver.towards_start=0.25",
+    ),
     "longer": with_settings("is it the steps? twice as many, the rest as the paper's", "solver.steps=30"),
     "near_base_wide_truth": with_settings(
         "bound: near_base_wide with true labels; how much is left to win by better ones?",
