@@ -412,7 +412,7 @@ ALL: dict[str, type[Loop]] = {
         idea=PaidIfTypical,
     ),
     "longer_quarter": with_settings(
-        "the steps and the mean of near_base_wide_longer_quarter alone: are they enough without the place and the band?",
+        "the steps and the mean of near_base_wide_longer_quarter alone: without the place and the band?",
         "solver.steps=30",
         "solver.towards_start=0.25",
     ),
