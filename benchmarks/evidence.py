@@ -55,6 +55,7 @@ RUNS = {
         "near_base_wide": ["method=robust", "solver.steps_times=1", "solver.towards_start=0"],
         "near_base_wide_longer": ["method=robust", "solver.towards_start=0"],
         "longer": ["solver.steps_times=2"],
+        "longer_quarter": ["solver.steps_times=2", "solver.towards_start=0.25"],
         "near_base_soup": [
             "method=robust",
             "band=[0.25,0.75]",
