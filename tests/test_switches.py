@@ -275,6 +275,7 @@ def test_the_robust_preset_holds_the_challenger_near_the_base_model_and_keeps_cl
         "monitors.agreement_drift",
     }  # fmt: skip
     assert (robust.solver.steps_in_all, robust.solver.towards_start) == (2 * paper.solver.steps, 0.25)
+    assert (robust.monitors.agreement_drift, paper.monitors.agreement_drift) == (0.45, 0.35)
     assert robust.band == ((0.5, 0.9) if model == "smollm2" else (0.25, 0.9))  # SmolLM2's recipe has its own
     job = jobs.verl_config(robust, "challenger", model="m", train_file="f", stage_dir="s", solver="m", base="b")
     assert job.verl_rzero.reference_model == "b"
