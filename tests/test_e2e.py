@@ -520,6 +520,20 @@ def test_what_is_not_waited_for_is_cut_off(adapted, ttrl):
     assert sum(whole) < 0.05 < sum(cut)  # one of the steps may be nearly over before the servers hear of it
 
 
+@pytest.fixture(scope="module")
+def adapted_twice(run: Path, ray_directory: str) -> Path:
+    """Two rounds of a step of TTRL, an adapter each; the base model is the reference of both."""
+    given = [f"data={run / 'base/model/benchmark_tiny.parquet'}", "lora.rank=8", "solver.lr=0.003"]
+    words = [*TTRL, *given, "rounds=2", "solver.steps=1", "solver.reference=base"]
+    return done_on_the_first_base(run, "adapted_twice", words, ray_directory)
+
+
+def test_beside_an_adapter_the_reference_can_be_the_base_of_the_run(adapted_twice):
+    first, second = (run_dir.result(adapted_twice / f"round_{number}/solver")["steps"][0] for number in (1, 2))
+    assert first["kl"] == pytest.approx(0, abs=1e-6)  # the base is the stage's start
+    assert second["kl"] > 1e-3  # the new adapter does nothing yet: without it the model is that of round 1
+
+
 def test_an_adapters_reference_is_the_model_without_it_and_its_engine_has_it(adapted):
     first, second = run_dir.result(adapted / "round_1/solver")["steps"]
     assert first["kl"] == pytest.approx(0, abs=1e-6)

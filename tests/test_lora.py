@@ -2,6 +2,7 @@
 stage leaves.
 """
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ from omegaconf import OmegaConf
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from verl.workers.config import HFModelConfig, TrainingWorkerConfig
 
 from verl_rzero import settings
 from verl_rzero.base.errors import UserError
 from verl_rzero.data import run_dir
-from verl_rzero.engine import checkpoints, jobs
+from verl_rzero.engine import checkpoints, jobs, worker
 from verl_rzero.methods import plan
 from verl_rzero.tiny_world.base_model import make_model
 from verl_rzero.tiny_world.tokenizer import make_tokenizer
@@ -55,11 +57,17 @@ def test_an_adapter_that_the_engines_would_need_is_refused():
         config("solver", "lora.rank=8", "hardware.verl.actor_rollout_ref.model.lora.merge=false")
 
 
-def test_the_reference_is_the_model_without_its_adapter_and_no_other():
-    with pytest.raises(UserError, match="challenger.reference=base: with lora.rank the reference is the model without"):
-        config("challenger", "lora.rank=8", "challenger.reference=base")
-    assert config("challenger", "lora.rank=8", "challenger.reference=base", "challenger.kl=0")
-    assert config("challenger", "challenger.reference=base")
+def test_a_reference_of_its_own_has_no_adapter_and_the_bases_weights(start, tmp_path, monkeypatch):
+    base = shutil.copytree(start, tmp_path / "base")
+    model = HFModelConfig(path=str(start), lora_rank=8, override_config={"attn_implementation": "sdpa"})
+    monkeypatch.setattr(worker, "TrainingWorker", lambda config: config)
+    asked = TrainingWorkerConfig(model_config=model, extra_context={"of": "verl"})
+    made = {each: worker.self_play_worker(each).ref_worker_cls(None, asked) for each in (None, str(base))}
+    assert made[None] is asked
+    found = made[str(base)]
+    assert (found.model_config.local_path, found.model_config.lora_rank) == (str(base), 0)
+    assert found.extra_context == {"of": "verl"}
+    assert (model.local_path, model.lora_rank) == (str(start), 8)  # the trained one's
 
 
 def test_stages_that_train_depend_on_the_adapter_and_where_there_is_none_on_nothing_new():

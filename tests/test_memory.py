@@ -221,7 +221,7 @@ def test_with_an_adapter_a_gpu_keeps_the_weights_and_little_else():
     assert engine.certain == {"weights": 2 * P}
 
 
-def test_with_an_adapter_a_cpu_has_no_reference_and_for_a_moment_the_weights_twice():
+def test_with_an_adapter_a_cpu_has_no_reference_but_the_base_and_for_a_moment_the_weights_twice():
     wide = shape({**SMOLLM2, "num_hidden_layers": 2})
     few = ("solver.rollouts=2", "solver.minibatch_size=2", "model.question_tokens=8", "model.answer_tokens=8")
     trainer, *_ = memory.on_a_cpu(job("solver", "lora.rank=8", *few), wide)
@@ -229,6 +229,8 @@ def test_with_an_adapter_a_cpu_has_no_reference_and_for_a_moment_the_weights_twi
     P, A = wide.parameters, 8 * 2 * 10_176
     assert trainer.certain == {"weights": 4 * (P + A), "gradients": 4 * A, "AdamW": 8 * A}
     assert trainer.estimated["copy of the weights"] == 4 * (P + A)
+    beside, *_ = memory.on_a_cpu(job("solver", "lora.rank=8", "solver.reference=base", *few), wide)
+    assert beside.certain == trainer.certain | {"reference model": 4 * P}
 
 
 def test_what_is_offloaded_does_not_stay_beside_an_engine():

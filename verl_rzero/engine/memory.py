@@ -130,8 +130,9 @@ def micro_batch_tokens(config: DictConfig) -> tuple[int, int]:
 
 def trainer(config: DictConfig, model: Shape) -> Process:
     """What trains: its share of the state, and the fullest moment of a step. On GPUs verl keeps the reference in the
-    host's memory, and with an adapter there is none: it is the model without. On a CPU weights stay gathered between
-    the passes; and while an adapter is added to the weights for the engine, verl keeps a copy of them.
+    host's memory, and with an adapter there is none but where it is the run's base: it is the model without. On a CPU
+    weights stay gathered between the passes; and while an adapter is added to the weights for the engine, verl keeps a
+    copy of them.
     """
     job = config.actor_rollout_ref
     fsdp = job.actor.fsdp_config
@@ -139,8 +140,10 @@ def trainer(config: DictConfig, model: Shape) -> Process:
     share = -(-(model.parameters + adapter) // _ranks(config))
     trained = -(-adapter // _ranks(config)) if adapter else share
     state = training_state(share, trained, width_of(fsdp.model_dtype))
-    if job.actor.use_kl_loss and config.trainer.device == "cpu" and not adapter:
-        state["reference model"] = width_of(job.ref.fsdp_config.model_dtype) * share
+    refers = job.actor.use_kl_loss and (not adapter or config.verl_rzero.reference_model is not None)
+    if refers and config.trainer.device == "cpu":
+        width = width_of(job.ref.fsdp_config.model_dtype)
+        state["reference model"] = width * -(-model.parameters // _ranks(config))
     (tokens, scored), width = micro_batch_tokens(config), width_of(fsdp.dtype)
     batch = {
         f"activations of {tokens:,} tokens": activations(model, tokens, width, job.model.enable_gradient_checkpointing),

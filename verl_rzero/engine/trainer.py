@@ -1,11 +1,12 @@
 """verl's synchronous PPO trainer, subclassed: batched rollouts, rewards that need the whole batch, and a metrics file.
 
 `fit` of stock verl stays the loop. Its hooks `on_train_begin` and `on_sample_begin` are filled, and private methods are
-overridden, each calling verl's own: `_init_resource_pool_mgr` (our worker's class in place of verl's), `_balance_batch`
-(on a CPU, the responses to a prompt stay together), `_compute_ref_log_prob` and `_update_actor` (which columns are
-sent), `_compute_advantage` (rewards that verl computes after sampling are changed just before), `_load_checkpoint` and
-`_save_checkpoint` (where the sampler stands) and `_compute_metrics` (the metrics file). It sets the replay buffer's
-`poll_interval` and reads the handles of verl's managers, all of which `end` ends.
+overridden, each calling verl's own: `_init_resource_pool_mgr` (our worker's class in place of verl's) and `_setup` (a
+reference beside an adapter), `_balance_batch` (on a CPU, the responses to a prompt stay together),
+`_compute_ref_log_prob` and `_update_actor` (which columns are sent), `_compute_advantage` (rewards that verl computes
+after sampling are changed just before), `_load_checkpoint` and `_save_checkpoint` (where the sampler stands) and
+`_compute_metrics` (the metrics file). It sets the replay buffer's `poll_interval` and reads the handles of verl's
+managers, all of which `end` ends.
 `reliances.py` lists all of it, `guards.check` compares it with what is installed.
 """
 
@@ -98,10 +99,21 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     def _init_resource_pool_mgr(self) -> None:
         super()._init_resource_pool_mgr()
-        worker = self_play_worker(self.config.verl_rzero.reference_model)
+        worker = ray.remote(self_play_worker(self.config.verl_rzero.reference_model))
+        if Role.ActorRollout in self.role_worker_mapping and self._has_model_as_reference():
+            for mapping in (self.role_worker_mapping, self.mapping):  # with an adapter verl would start no reference
+                mapping[Role.ActorRolloutRef] = mapping.pop(Role.ActorRollout)
         for role in (Role.ActorRollout, Role.ActorRolloutRef):
             if role in self.role_worker_mapping:
-                self.role_worker_mapping[role] = ray.remote(worker)
+                self.role_worker_mapping[role] = worker
+
+    def _setup(self) -> None:
+        super()._setup()
+        if self._has_model_as_reference():
+            self.ref_in_actor = False  # with an adapter verl would take the model without it
+
+    def _has_model_as_reference(self) -> bool:
+        return bool(self.use_reference_policy) and self.config.verl_rzero.reference_model is not None
 
     def rollout_servers(self) -> list[Any]:
         """Ray handles of the servers that sample from the model in training."""

@@ -5,6 +5,7 @@ For the first, a method takes the place of verl's class attribute `ref_worker_cl
 socket is rewritten. `reliances.py` says what of verl's insides that takes for granted.
 """
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -14,7 +15,6 @@ import torch
 import zmq
 from verl.single_controller.base.decorator import Dispatch, register
 from verl.utils.device import get_device_name
-from verl.utils.fs import copy_to_local
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
 from verl_rzero.engine.processes import RUN_VARIABLE
@@ -87,8 +87,9 @@ def self_play_worker(reference: str | None) -> type[ActorRolloutRefWorker]:
             rollout.zmq_handle = run_socket(rollout.zmq_handle)
 
         def ref_worker_cls(self, config: Any) -> TrainingWorker:
-            if reference is not None:
-                config.model_config.local_path = copy_to_local(reference, use_shm=config.model_config.use_shm)
+            if reference is not None:  # whole, also where an adapter is trained
+                model = dataclasses.replace(config.model_config, path=reference, lora_rank=0)
+                config = dataclasses.replace(config, model_config=model)
             return TrainingWorker(config=config)
 
     return SelfPlayWorker

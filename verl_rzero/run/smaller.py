@@ -46,10 +46,7 @@ def instead(algorithm: str, model: Shape, gpu: int, configs: Sequence[DictConfig
         if most(changed[ADAPTER,], shape, gpu) <= gpu:
             sentences.append(f"The nearest model that fits is model={name} {ADAPTER}.")
             break
-    # The reference of an adapter is the model without it, which can't be the run's base.
-    held = [config.verl_rzero.role for config in configs if config.verl_rzero.reference_model]
-    adapter = " ".join([ADAPTER, *(f"{role}.reference=stage_start" for role in held)])
-    return " ".join([*sentences, "docs/gpu.md has more."]).replace(ADAPTER, adapter)
+    return " ".join([*sentences, "docs/gpu.md has more."])
 
 
 def missing(config: DictConfig, way: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from verl_rzero.base.errors import UserError, refusal
 from verl_rzero.settings import self_play_rules
 from verl_rzero.settings.benchmarks import TABLE, source
 from verl_rzero.settings.evaluation import Evaluation, Judge
-from verl_rzero.settings.parts import Anchors, Challenger, Hardware, Lora, Model, Solver
+from verl_rzero.settings.parts import Anchors, Challenger, Hardware, Model, Solver
 from verl_rzero.settings.run_settings import Settings
 
 
@@ -24,7 +24,6 @@ def problems(settings: Settings) -> Iterator[UserError]:
         yield refusal("curation.replay_share", settings.curation.replay_share, why, "Write smaller shares.")
     for role in ("challenger", "solver"):
         yield from _batch_problems(role, getattr(settings, role))
-        yield from _reference_problems(role, getattr(settings, role), settings.lora)
     yield from _model_problems(settings.model)
     if "{question}" not in settings.prompts.solver_user:
         why = "without {question} the Solver would not see the question"
@@ -43,13 +42,6 @@ def _batch_problems(role: str, job: Challenger | Solver) -> Iterator[UserError]:
         divisors = [n for n in range(1, job.minibatch_size) if job.batch_size % n == 0]
         why = f"{role}.batch_size={job.batch_size} is not a multiple of it"
         yield refusal(f"{role}.minibatch_size", job.minibatch_size, why, f"Write {role}.minibatch_size={divisors[-1]}.")
-
-
-def _reference_problems(role: str, job: Challenger | Solver, lora: Lora) -> Iterator[UserError]:
-    if lora.rank and job.kl_weight and job.reference == "base":
-        why = "with lora.rank the reference is the model without its adapter, which is that of the stage's start"
-        instead = f"Write {role}.reference=stage_start, or lora.rank=0."
-        yield refusal(f"{role}.reference", job.reference, why, instead)
 
 
 def _update_problems(role: str, job: Challenger | Solver, gpus: int) -> Iterator[UserError]:
