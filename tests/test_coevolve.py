@@ -201,6 +201,7 @@ def test_a_training_goes_on_from_its_last_whole_checkpoint_or_anew(tmp_path, lat
     checkpointed(tmp_path, 5, latest)
     run_dir.start_stage(tmp_path, resumes)
     assert (tmp_path / "checkpoints").exists() == (left is not None)
+    assert not (tmp_path / "checkpoints/global_step_4").exists()  # broken off, where the third is the last
     assert not (tmp_path / "model").exists()
     lines = (tmp_path / run_dir.METRICS).read_text().splitlines() if left else None
     assert (lines and [json.loads(line)["step"] for line in lines]) == left
@@ -224,6 +225,20 @@ def test_stopping_ends_every_process_of_the_run_and_no_other(run, signum):
     for other in (elsewhere, bystander):
         other.kill()
         other.wait()
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(run):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start(run, FAKE_HANG="round_1/challenger")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for(run, "round_1/challenger")
+    process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert finish(process)[0] == 130
 
 
 def test_an_orchestrator_that_carries_the_variable_itself_is_not_ended(run):

@@ -7,6 +7,7 @@ system are made up.
 import errno
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,19 @@ def test_what_an_attempt_before_left_counts_as_free(room, monkeypatch):
     free(monkeypatch, 1064 * MIB - 11)
     with pytest.raises(UserError):
         room.check([solver])
+
+
+def test_checkpoints_to_go_on_from_are_a_part_of_what_is_needed(room, monkeypatch):
+    again = replace(room, settings=replace(room.settings, checkpoint_every=2))
+    here = stage(again, "round_1/solver").directory(room.run) / "checkpoints"
+    (here / "global_step_2").mkdir(parents=True)
+    (here / "global_step_2/model").write_bytes(bytes(MIB))
+    (here / "latest_checkpointed_iteration.txt").write_text("2")
+    free(monkeypatch, 1063 * MIB)
+    again.check([stage(again, "round_1/solver")])
+    free(monkeypatch, 1063 * MIB - 2)
+    with pytest.raises(UserError):
+        again.check([stage(again, "round_1/solver")])
 
 
 def test_temporary_files_need_room_too_where_there_are_engines(room, monkeypatch):

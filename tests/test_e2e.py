@@ -524,7 +524,7 @@ def test_what_is_not_waited_for_is_cut_off(adapted, ttrl):
 def adapted_twice(run: Path, ray_directory: str) -> Path:
     """Two rounds of a step of TTRL, an adapter each; the base model is the reference of both."""
     given = [f"data={run / 'base/model/benchmark_tiny.parquet'}", "lora.rank=8", "solver.lr=0.003"]
-    words = [*TTRL, *given, "rounds=2", "solver.steps=1", "solver.reference=base"]
+    words = [*TTRL, *given, "rounds=2", "solver.steps=1", "solver.reference=base", "logger=[console,file]"]
     return done_on_the_first_base(run, "adapted_twice", words, ray_directory)
 
 

@@ -104,3 +104,14 @@ def test_a_ttrl_run_trains_on_the_given_file_and_looks_in_between(tmp_path):
     (tmp_path / "run").mkdir()
     settings.save(chosen, tmp_path / "run/settings.yaml")
     assert given_questions(StageInputs(tmp_path / "run", "round_1/solver")) == [GivenQuestion("1+2", None)]
+
+
+def test_each_round_has_all_questions_in_an_order_of_its_own(tmp_path):
+    path = file_of(tmp_path / "q.jsonl", [{"question": f"{i}+2"} for i in range(20)])
+    chosen = asked(path, f"run_dir={tmp_path}/run", "rounds=2", "too_few=repeat")
+    (tmp_path / "run").mkdir()
+    settings.save(chosen, tmp_path / "run/settings.yaml")
+    first, again, second = (given_questions(StageInputs(tmp_path / "run", f"round_{i}/solver")) for i in (1, 1, 2))
+    assert first == again
+    assert first != second
+    assert {item.question for item in first} == {item.question for item in second} == {f"{i}+2" for i in range(20)}

@@ -172,6 +172,16 @@ def test_a_process_that_ends_badly_after_its_result_has_done_its_work(tmp_path):
     assert not (tmp_path / "FAILED").exists()
 
 
+def test_a_process_that_does_not_end_after_its_result_is_ended_and_has_done_its_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "GRACE_S", 1)
+    script = f"echo 1 > {tmp_path}/result.json; sleep 300"
+    with processes.running(["sh", "-c", script], tmp_path, tmp_path / "stage.log") as process:
+        processes.follow(process, "x", tmp_path, lambda position: None, stalled_after_s=0.5)
+    assert process.poll() is not None
+    assert "x was done; its process had not ended 1 s after that, and is ended." in (tmp_path / "stage.log").read_text()
+    assert not (tmp_path / "FAILED").exists()
+
+
 def test_a_stage_sees_the_run_and_writes_to_its_log(tmp_path):
     code = f"import os, sys; print(os.environ['{RUN_VARIABLE}'], os.getsid(0) == os.getpid()); sys.exit(3)"
     with pytest.raises(StageFailed, match="exit code 3"):

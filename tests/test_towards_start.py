@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from verl_rzero import settings
 from verl_rzero.base.errors import UserError
+from verl_rzero.base.files import read_json, write_json
 from verl_rzero.engine.checkpoints import towards
 from verl_rzero.tiny_world.base_model import make_model
 from verl_rzero.tiny_world.tokenizer import make_tokenizer
@@ -33,7 +34,8 @@ def trained(tmp_path) -> Path:
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
     # Copies: a loaded weight is a view of its file.
-    return {name: weight.clone() for name, weight in AutoModelForCausalLM.from_pretrained(path).state_dict().items()}
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    return {name: weight.clone() for name, weight in model.state_dict().items()}
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5])
@@ -47,6 +49,18 @@ def test_each_weight_is_the_mean_of_both(start, trained, share):
         torch.testing.assert_close(weight, (1 - share) * second[name] + share * first[name])
     torch.testing.assert_close(weights(trained), second)
     assert AutoTokenizer.from_pretrained(mean).chat_template == make_tokenizer().chat_template
+
+
+def test_the_start_is_not_rounded_to_the_type_that_its_config_names(start, trained):
+    # What a round leaves of a bfloat16 base model: float32 weights under the base's config.json.
+    config = read_json(start / "config.json")
+    write_json(start / "config.json", {**config, "dtype": "bfloat16"})
+    first, second = weights(start), weights(trained)
+    found = weights(towards(start, trained, 0.5))
+    assert first["model.norm.weight"].dtype == torch.float32
+    assert any(not torch.equal(weight, weight.to(torch.bfloat16).float()) for weight in first.values())
+    for name, weight in found.items():
+        torch.testing.assert_close(weight, 0.5 * second[name] + 0.5 * first[name])
 
 
 def test_what_was_broken_off_is_done_again(start, trained):

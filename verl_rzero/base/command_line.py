@@ -41,8 +41,10 @@ def exit_code(
         2 for what the user can put right, 1 for a failure, 130 when stopped, else 0.
     """
     # Set for SIGINT too: a shell starts background jobs with it ignored, and then Python would leave it so.
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _stopped)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        signal.signal(signal.SIGHUP, _stopped)
     words = sys.argv[1:] if words is None else words
     if usage is not None and {"-h", "--help"} & {*words}:
         print(usage, end="")

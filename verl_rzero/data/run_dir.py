@@ -106,8 +106,12 @@ def start_stage(stage_dir: Path, resumes: bool = False) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-    if METRICS in stays and (stage_dir / METRICS).exists():
-        step = _checkpointed(stage_dir)
+    step = _checkpointed(stage_dir) if CHECKPOINTS in stays else 0
+    if step:
+        for at, path in checkpoints_by_step(stage_dir / CHECKPOINTS).items():
+            if at > step:  # it was broken off
+                shutil.rmtree(path)
+    if step and (stage_dir / METRICS).exists():
         lines = (stage_dir / METRICS).read_text(encoding="utf-8").splitlines(keepends=True)
         whole = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
         write_atomically(stage_dir / METRICS, "".join(whole))
@@ -124,6 +128,12 @@ def _checkpointed(stage_dir: Path) -> int:
     tracker = stage_dir / CHECKPOINTS / LATEST
     text = tracker.read_text(encoding="utf-8").strip() if tracker.is_file() else ""
     return int(text) if text.isdigit() and (tracker.parent / f"global_step_{text}").is_dir() else 0
+
+
+def checkpoints_by_step(checkpoints: Path) -> dict[int, Path]:
+    """The directories of verl's checkpoints, whole or broken off, the earliest first."""
+    found = {path.name.removeprefix("global_step_"): path for path in checkpoints.glob("global_step_*")}
+    return {int(step): found[step] for step in sorted((each for each in found if each.isdigit()), key=int)}
 
 
 def finish_stage(stage_dir: Path, made: Manifest) -> None:

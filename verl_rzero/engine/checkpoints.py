@@ -106,7 +106,8 @@ def towards(start: Path | str, trained: Path, share: float) -> Path:
     from safetensors.torch import load_file, save_file
     from transformers import AutoModelForCausalLM
 
-    before = AutoModelForCausalLM.from_pretrained(start, dtype="auto").state_dict()
+    # Not in the type that config.json names: after a round the weights are finer than that of a bfloat16 base model.
+    before = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32).state_dict()
     mean = trained.with_name(MEAN)
     shutil.copytree(trained, mean, ignore=shutil.ignore_patterns("*.safetensors"), dirs_exist_ok=True)
     for path in sorted(trained.glob("*.safetensors")):

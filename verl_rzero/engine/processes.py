@@ -15,6 +15,9 @@ from verl_rzero.engine import warm
 
 POLL_S = 0.2
 
+GRACE_S = 120
+"""How long a process may take to end its engines after the result of its last stage."""
+
 
 def stage_command(run: Path, stage_ids: Sequence[str], variables: Mapping[str, str]) -> list[str]:
     """The command that does one stage, or several in turn, from a warm process where its `variables` name one."""
@@ -54,18 +57,18 @@ def follow(
 ) -> None:
     """Return when the stage has its result and, if it is the `last` of the process, the process has ended.
 
-    The result is the last that a stage writes. Engines that end badly after it take nothing from it; that is noted in
-    the stage's log, and no failure. `watch` is called several times a second with what the stage says of its progress.
+    The result is the last that a stage writes. Engines that end badly after it, or not within `GRACE_S`, take nothing
+    from it; that is noted in the stage's log, and no failure. `watch` is called several times a second with what the stage says of its progress.
     Raises StageFailed, which the stage's directory then tells too; StageStalled where it says nothing for too long.
     """
     result, log, began = stage_dir / run_dir.RESULT, stage_dir / run_dir.LOG, time.time()
-    while last or not result.is_file():
+    while not result.is_file() or (last and time.time() - result.stat().st_mtime < GRACE_S):
         if _ended(process):
             break
         position = progress.read(stage_dir)
         watch(position)
         silent_s = time.time() - max(began, position.time if position else 0.0)
-        if stalled_after_s is not None and silent_s > stalled_after_s:
+        if stalled_after_s is not None and silent_s > stalled_after_s and not result.is_file():
             stalled = StageStalled(stage_id, silent_s, log)
             run_dir.fail_stage(stage_dir, str(stalled))
             raise stalled
@@ -74,8 +77,14 @@ def follow(
         run_dir.fail_stage(stage_dir, str(failed))
         raise failed
     if process.returncode:
-        with log.open("a", encoding="utf-8") as file:
-            file.write(f"\n{stage_id} was done; its process ended with exit code {process.returncode} after that.\n")
+        _note(log, f"{stage_id} was done; its process ended with exit code {process.returncode} after that.")
+    elif last and process.returncode is None:
+        _note(log, f"{stage_id} was done; its process had not ended {GRACE_S} s after that, and is ended.")
+
+
+def _note(log: Path, sentence: str) -> None:
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"\n{sentence}\n")
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

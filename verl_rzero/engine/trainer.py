@@ -11,6 +11,8 @@ managers, all of which `end` ends.
 """
 
 import json
+import math
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +33,7 @@ from verl.utils.debug import marked_timer
 from verl_rzero.base.errors import UserError
 from verl_rzero.base.files import read_json, write_json
 from verl_rzero.base.progress import Progress
+from verl_rzero.data import run_dir
 from verl_rzero.data.run_dir import LATEST, METRICS
 from verl_rzero.engine.batch_rewards import BatchReward
 from verl_rzero.engine.batches import BatchRollouts
@@ -85,6 +88,16 @@ def check_ranks(checkpoints: Path, ranks: int) -> None:
                 f"{checkpoints}: the last checkpoint was written by {before} training processes, and now there are "
                 f"{ranks}. Go on with as many GPUs as before, or delete that directory: the stage is then begun anew."
             )
+
+
+def make_room(checkpoints: Path, most: int | None) -> None:
+    """Before a checkpoint is written, delete the oldest so that there are `most` with it: verl forgets those from
+    before an interruption. The last one stays.
+    """
+    if most is not None:
+        before = [*run_dir.checkpoints_by_step(checkpoints).values()]
+        for path in before[: -max(1, most - 1)]:
+            shutil.rmtree(path)
 
 
 class SelfPlayTrainer(PPOTrainerSync):
@@ -173,6 +186,7 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     def _save_checkpoint(self) -> None:
         """verl's, which ends with the file that names it the latest; before that, where the sampler stands."""
+        make_room(self._checkpoint().parent, self.config.trainer.max_actor_ckpt_to_keep)
         self._checkpoint().mkdir(parents=True, exist_ok=True)
         write_json(self._checkpoint() / SAMPLER, self.sampler.state())
         super()._save_checkpoint()
@@ -254,10 +268,12 @@ class SelfPlayTrainer(PPOTrainerSync):
         record |= {
             key.removeprefix("rzero/"): float(value) for key, value in metrics.items() if key.startswith("rzero/")
         }
+        # verl goes on after an update whose gradient isn't finite, which it leaves out
+        record = {name: value for name, value in record.items() if math.isfinite(value)}
         self.records.append(record)
         with (self.stage_dir / METRICS).open("a") as file:
             file.write(json.dumps({"time": time.time(), **record}) + "\n")
-        self.progress.update(global_steps, f"reward {record['reward_mean']:.3f}")
+        self.progress.update(global_steps, f"reward {metrics['critic/rewards/mean']:.3f}")
 
     def _columns(self, batch: Any, names: tuple[str, ...]) -> dict[str, list[Any]]:
         """Columns of the batch from TransferQueue, in the order of its keys."""

@@ -41,8 +41,7 @@ def train(
     """One GRPO job of a role, from its model as it is, on the prompts in `data`."""
     from verl_rzero.engine import grpo, jobs
 
-    if {*jobs.OUR_LOGGERS} & {*asked.logger}:
-        os.environ["VERL_FILE_LOGGER_PATH"] = str(stage.dir / jobs.VERL_METRICS)
+    os.environ["VERL_FILE_LOGGER_PATH"] = str(stage.dir / jobs.VERL_METRICS)  # where verl's logger `file` is asked for
     start, base = stage.model(role), model_of(stage.run / BASE)
     frozen_solver = stage.model("solver") if role == "challenger" else None
     config = jobs.verl_config(

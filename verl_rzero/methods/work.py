@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from verl_rzero.base.errors import UserError
@@ -216,12 +217,19 @@ def benchmark(stage: StageInputs, name: str) -> LoadedBenchmark:
 
 
 def given_questions(stage: StageInputs) -> list[GivenQuestion]:
-    """The questions that `data` names. Raises UserError where its file can't be read."""
+    """The questions that `data` names, in each round in another order: verl's data loader draws from the rows alike in
+    every round, and where a round is less than a pass over them some would never be trained on.
+
+    Raises UserError where its file can't be read.
+    """
     data = stage.settings.data
     assert data is not None
     if data in stage.settings.evaluation.benchmarks:
-        return [GivenQuestion(item.question, item.answer) for item in benchmark(stage, data).items]
-    return read_given(Path(data).expanduser())
+        given = [GivenQuestion(item.question, item.answer) for item in benchmark(stage, data).items]
+    else:
+        given = read_given(Path(data).expanduser())
+    Random(f"given {stage.settings.seed} {stage.round}").shuffle(given)
+    return given
 
 
 def remembers(asked: Settings) -> bool:

@@ -55,7 +55,7 @@ class Room:
     def check(self, stages: Sequence[Stage]) -> None:
         """Raises UserError where stages that are about to start together would not have room.
 
-        What an attempt before left in their directories counts as free, if it is deleted first.
+        What an attempt before left in their directories counts as free, if it is deleted first, and so do checkpoints.
         """
         needs, names = self.needs(stages), " and ".join(stage.id for stage in stages)
         needed = sum(needs.values()) + MARGIN
@@ -111,11 +111,13 @@ class Room:
         return self.settings.checkpoint_every > 0
 
     def _left_before(self, stage: Stage) -> int:
-        """Bytes of what an unfinished attempt left and the next one's start deletes."""
+        """Bytes of what an unfinished attempt left and the next one's start deletes, or that is a part of what the
+        stage needs: its checkpoints.
+        """
         here = stage.directory(self.run)
         if not here.is_dir():
             return 0
-        stays = run_dir.kept_of_an_attempt(here, self._resumes)
+        stays = run_dir.kept_of_an_attempt(here, self._resumes) - {run_dir.CHECKPOINTS}
         files = (path for path in here.rglob("*") if path.relative_to(here).parts[0] not in stays)
         return sum(path.lstat().st_size for path in files if path.is_file())
 
