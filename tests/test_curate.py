@@ -43,6 +43,13 @@ def test_the_runs_own_rules(run, monkeypatch, capsys):
     assert ["label", "accuracy", "of", "kept", "0.667"] in out
 
 
+def test_what_it_does_not_do_is_refused(run, monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    for word, message in (("curation.replay_share=0.5", "only the round's own"), (f"to={tmp_path}/file", "a file")):
+        assert called(monkeypatch, run, "round=1", word) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_other_rules_and_what_each_takes_by_itself(run, monkeypatch, capsys):
     assert called(monkeypatch, run, "round=1", "band=[0.4,1]", "curation.min_margin=0.5") == 0
     out = [line.split() for line in capsys.readouterr().out.splitlines()]

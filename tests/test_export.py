@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import made_run
@@ -228,6 +229,30 @@ def test_settings_and_versions_are_told_and_local_paths_are_not(exported):
         assert "verl_rzero c0ffee; python 3.12.1, verl 0.9.1." in card
         assert "somebody" not in card
         assert "run_dir" not in card
+
+
+def test_of_addresses_and_paths_with_blanks_nothing_is_told_that_names_a_machine(run, tmp_path):
+    asked = settings.recall(run / "settings.yaml")
+    judge = replace(asked.evaluation.judge, url="http://anna:pw@node7.corp:8000/v1", model="judge")
+    benchmark = replace(asked.evaluation.benchmarks["tiny"], path="/home/Jane Doe/hers/q 1.jsonl")
+    evaluation = replace(asked.evaluation, judge=judge, benchmarks={"tiny": benchmark})
+    settings.save(replace(asked, evaluation=evaluation), run / "settings.yaml")
+    export.main([str(run), "round=1", f"to={tmp_path}/out"])
+    for part in export.PARTS:
+        card = card_of(tmp_path / "out" / part)
+        assert not [each for each in ("anna", "node7", "Jane", "/hers") if each in card]
+        assert "path: q 1.jsonl" in card
+        assert "url: (an address)" in card
+
+
+def test_a_benchmark_that_has_chosen_the_round_is_marked_and_no_result(run, tmp_path):
+    text = (run / "settings.yaml").read_text()
+    assert "choose_by: null" in text
+    (run / "settings.yaml").write_text(text.replace("choose_by: null", "choose_by: tiny"))
+    export.main([str(run), "round=1", f"to={tmp_path}/out"])
+    card = card_of(tmp_path / "out/model")
+    assert "tiny (used for choosing) greedy" in card
+    assert "model-index" not in card
 
 
 def test_every_column_is_explained():

@@ -21,7 +21,7 @@ if "VERL_RZERO_MANAGERS" not in os.environ:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout[-3000:]
-        assert "20 passed" in done.stdout
+        assert "21 passed" in done.stdout
 
 else:
     import numpy as np
@@ -73,6 +73,14 @@ else:
         assert result["reward_score"] == reward
         quiet = dict.fromkeys(COLUMNS, 0.0)
         assert result["reward_extra_info"] == {"answered": answered, "right": reward, **quiet}
+
+    def test_a_response_that_was_cut_off_has_no_answer():
+        manager = SolverRewardManager(config("solver", "solver.format_weight=0.1"), Tokens())
+        for finished, reward, answered in ((True, 0.9, 1.0), (False, 0.0, 0.0)):
+            given = rollout("\\boxed{7}. And the next", label="7")
+            given.non_tensor_batch["finished"] = np.array([finished], dtype=object)
+            result = asyncio.run(manager.run_single(given))
+            assert (result["reward_score"], result["reward_extra_info"]["answered"]) == (reward, answered)
 
     def test_what_grading_cost_is_told_with_each_rollout():
         manager = SolverRewardManager(config("solver", "grading.timeout_s=1"), Tokens())

@@ -11,13 +11,14 @@ from types import SimpleNamespace
 import pytest
 
 from verl_rzero import settings
-from verl_rzero.engine import code_checks, jobs
+from verl_rzero.engine import code_checks
 from verl_rzero.engine.samplers import Trajectory
 from verl_rzero.engine.self_play import ProposesAndSolves, to_propose
 from verl_rzero.engine.self_play_numbers import SelfPlayNumbers
 from verl_rzero.executor import Executor
 from verl_rzero.rules.code_tasks import Proposal, Task, block, identity
 from verl_rzero.rules.task_buffers import TaskBuffers
+from verl_rzero.settings.self_play_rules import rows_of_a_step
 
 ADDS = "def f(a):\n    return a + 1"
 RAISES = "def f(a):\n    return a / 0"
@@ -175,7 +176,21 @@ def test_a_job_has_as_many_rows_as_the_sampler_fills(programs, estimates, propos
     own = play(kinds=("deduction",), estimates=estimates, propose=propose)
     model = Model(propose_deduction=[proposes(ADDS, "1")] * 4, solve_deduction=[answers("deduction", "2")] * 12)
     stored = asyncio.run(ProposesAndSolves(own, 4, 2, TaskBuffers(9), programs, lambda _: True, "0")(model))
-    assert [each.row for each in stored] == [row for row in range(jobs.rows_of_a_step(asked)) for _ in range(2)]
+    assert [each.row for each in stored] == [
+        row for row in range(rows_of_a_step(asked.self_play, asked.solver)) for _ in range(2)
+    ]
+
+
+def test_an_output_that_is_longer_when_it_is_written_out_is_compared_all_the_same(programs):
+    # 65,536 bytes as JSON and more as Python writes it: "1, " for "1,".
+    proposed = Proposal("deduction", "def f(n):\n    return list(range(n))", ("12000",))
+    (task,) = code_checks.validated([proposed], (), programs)
+    assert len(task.outputs[0]) > 65_536
+    written = str(list(range(12000))).replace(" ", "")
+    answers_of_two = ["[0, 1, 2]", written if len(written) < 65_536 else None]
+    assert code_checks.right([task, task], answers_of_two, programs) == [False, True]
+    abduction = dataclasses.replace(task, kind="abduction")
+    assert code_checks.right([abduction, abduction], ["12000", "3"], programs) == [True, False]
 
 
 def test_what_is_valid(programs):

@@ -197,6 +197,21 @@ def test_an_update_must_be_shared_out_evenly_among_the_gpus():
     assert settings.load([*words, "solver.batch_size=480", "solver.minibatch_size=120"]).hardware.nodes == 3
 
 
+def test_only_the_updates_that_there_are_must_be_shared_out_evenly():
+    # TTRL has no Challenger, whose 16 x 4 could not be shared out among 6; 9 x 32 can. A step of Absolute Zero is one
+    # update of all its responses: 3 kinds x (8 + 8) rows of 8 = 384 are 6 x 64, and 5 can't share them.
+    gpus = ["hardware=8gpu", "hardware.solver_gpus=0"]
+    ttrl = ["method=ttrl", "model=ttrl_qwen3_4b_base", "solver.batch_size=9", "solver.minibatch_size=3"]
+    assert settings.load([*ttrl, *gpus, "hardware.gpus_per_node=6"])
+    zero = ["method=absolute_zero", "model=az_qwen2_5_coder_3b", *gpus]
+    assert settings.load([*zero, "hardware.gpus_per_node=6"])
+    zero += ["hardware.tensor_parallel=1"]
+    message = refused(*zero, "hardware.gpus_per_node=5")
+    assert "solver.batch_size=64: a step's 48 x 8 responses can't be shared out evenly among 5 GPUs" in message
+    assert "Write a multiple of 40." in message
+    assert settings.load([*zero, "hardware.gpus_per_node=5", "solver.batch_size=80"])
+
+
 @pytest.mark.parametrize(("words", "m"), [([], 10), (["votes=4"], 4), (["votes=4", "dataset_votes=3"], 3)])
 def test_the_dataset_has_its_own_number_of_votes_or_that_of_the_reward(words, m):
     assert settings.load(words).votes_of_dataset == m

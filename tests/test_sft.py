@@ -118,6 +118,10 @@ def test_a_run_gives_its_last_solver_its_prompts_and_its_lengths(words, tmp_path
     given = load([f"run={run}", *words, 'prompts.solver_user="Q: {question}"', "max_tokens=9"])
     assert (given.model, given.prompts.solver_user) == (str(tmp_path / "start"), "Q: {question}")
     assert (given.prompts.solver_system, given.max_tokens) == (None, 9)
+    (run / "base/model/model").mkdir(parents=True)
+    (run / "base/model/model/config.json").write_text("{}")
+    (run / "round_2/solver" / run_dir.RESULT).write_text('{"model": "../../base/model/model"}')  # it was not trained
+    assert load([f"run={run}", *data_and_to]).model == str(run / "base/model/model")
     for t in (1, 2):
         (run / f"round_{t}/solver" / run_dir.DONE).unlink()
     assert "no trained Solver yet" in refused([f"run={run}", *data_and_to])

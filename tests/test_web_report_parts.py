@@ -237,6 +237,19 @@ def test_blocks_hold_the_round(run):
     assert content["block-1-0"][0]["replies"][0] == ["So it is \\boxed{2}", 0]
 
 
+def test_what_the_challenger_is_rewarded_for_is_told_where_it_is_so(run):
+    report = json.loads((run / "report.json").read_text())
+    asked, part = report["settings"]["challenger"], report["rounds"][0]["challenger"]
+    assert (asked["uncertainty"], bool(part["steps"])) == ("paper", True)
+    assert "the Challenger is rewarded for one half." in " ".join(story.sentences(report, ""))
+    asked["uncertainty"] = "zpd"
+    assert "rewarded" not in " ".join(story.sentences(report, ""))
+    asked["uncertainty"], part["steps"] = "paper", []
+    for other in report["rounds"][1:]:
+        other["challenger"] = part
+    assert "rewarded" not in " ".join(story.sentences(report, ""))
+
+
 def test_votes_are_counted_as_the_dataset_was_voted_on(tmp_path):
     # method=released rewards by 10 votes and makes the dataset by 9: 5 / 9 = 0.56 of 10 would be 6.
     made_run.base(tmp_path, 0.4, ["method=released", "rounds=1"])

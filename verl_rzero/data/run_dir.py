@@ -106,12 +106,10 @@ def start_stage(stage_dir: Path, resumes: bool = False) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-    step = _checkpointed(stage_dir) if CHECKPOINTS in stays else 0
-    if step:
-        for at, path in checkpoints_by_step(stage_dir / CHECKPOINTS).items():
-            if at > step:  # it was broken off
-                shutil.rmtree(path)
-    if step and (stage_dir / METRICS).exists():
+    step = _checkpointed(stage_dir)
+    for broken_off in [path for at, path in checkpoints_by_step(stage_dir / CHECKPOINTS).items() if at > step]:
+        shutil.rmtree(broken_off)
+    if METRICS in stays and (stage_dir / METRICS).exists():
         lines = (stage_dir / METRICS).read_text(encoding="utf-8").splitlines(keepends=True)
         whole = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
         write_atomically(stage_dir / METRICS, "".join(whole))
@@ -132,8 +130,7 @@ def _checkpointed(stage_dir: Path) -> int:
 
 def checkpoints_by_step(checkpoints: Path) -> dict[int, Path]:
     """The directories of verl's checkpoints, whole or broken off, the earliest first."""
-    found = {path.name.removeprefix("global_step_"): path for path in checkpoints.glob("global_step_*")}
-    return {int(step): found[step] for step in sorted((each for each in found if each.isdigit()), key=int)}
+    return dict(sorted((int(path.name.rpartition("_")[2]), path) for path in checkpoints.glob("global_step_*[0-9]")))
 
 
 def finish_stage(stage_dir: Path, made: Manifest) -> None:

@@ -158,9 +158,7 @@ class BatchRollouts:
             if self.reward_workers is not None:
                 first_reward = first_reward if rewards else time.perf_counter()
                 where = [sample.prompt for sample in ended]
-                data = reward_input(
-                    [requests[i] for i in where], [s.ids for s in ended], [rows[row_of[i]] for i in where]
-                )
+                data = reward_input([requests[i] for i in where], ended, [rows[row_of[i]] for i in where])
                 rewards.append((where, next(self.reward_workers).compute_score_batch.remote(data)))
         rolled_out = time.perf_counter()
         results: list[dict[str, Any] | None] = [None] * len(requests)
@@ -239,10 +237,11 @@ class BatchRollouts:
         tq.kv_batch_put(keys=uids, partition_id="train", tags=finished)
 
 
-def reward_input(prompts: list[list[int]], responses: list[list[int]], rows: list[dict[str, Any]]) -> DataProto:
+def reward_input(prompts: list[list[int]], samples: Sequence[Sample], rows: list[dict[str, Any]]) -> DataProto:
     """A batch as verl's reward workers take it: right-padded `prompts`, `responses`, `attention_mask`, and the rows'
-    columns.
+    columns; and whether each response has ended by itself (`finished`).
     """
+    responses = [sample.ids for sample in samples]
     mask = [[1] * len(ids) for ids in prompts], [[1] * len(ids) for ids in responses]
     batch = {
         "prompts": _padded(prompts),
@@ -250,6 +249,7 @@ def reward_input(prompts: list[list[int]], responses: list[list[int]], rows: lis
         "attention_mask": torch.cat([_padded(mask[0]), _padded(mask[1])], dim=1),
     }
     columns = {name: _objects([row[name] for row in rows]) for name in CARRIED}
+    columns["finished"] = _objects([sample.finished for sample in samples])
     return DataProto(batch=TensorDict(batch, batch_size=len(rows)), non_tensor_batch=columns)
 
 

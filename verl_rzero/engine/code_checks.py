@@ -4,6 +4,7 @@ Programs are run by the executor, many at a time; values are compared here, out 
 """
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from verl_rzero.base.errors import UserError, refusal
 from verl_rzero.executor import (
@@ -96,7 +97,7 @@ def right(tasks: Sequence[Task], answers: Sequence[str | None], runner: Runner) 
         if result.failure is None:
             given = [result.value] if task.kind == "abduction" else result.value
             wanted = task.outputs if task.kind == "abduction" else task.outputs[task.shown :]
-            found[places[number]] = equal(given, [arguments(text)[0] for text in wanted])
+            found[places[number]] = equal(given, [_value(text) for text in wanted])
     return found
 
 
@@ -105,4 +106,9 @@ def _is_output(answer: str, output: str) -> bool:
         given = arguments(answer)
     except NotLiterals:
         return False
-    return len(given) == 1 and equal(given[0], arguments(output)[0])
+    return len(given) == 1 and equal(given[0], _value(output))
+
+
+def _value(output: str) -> Any:
+    """What `show` has written of a task's output, which may be longer than what a model may write."""
+    return arguments(output, len(output))[0]

@@ -17,6 +17,7 @@ from verl_rzero.engine import job_checks, model_check, on_cpu, verl_tree
 from verl_rzero.engine.lengths import lengths, longest
 from verl_rzero.engine.memory import Shape
 from verl_rzero.settings import Challenger, Hardware, Lora, Settings, Solver
+from verl_rzero.settings.self_play_rules import rows_of_a_step
 
 OUR_LOGGERS = ("tensorboard", "wandb")
 VERL_METRICS = "verl_metrics.jsonl"
@@ -88,17 +89,9 @@ def asked_cores(hardware: Hardware) -> int:
     return 3 * hardware.gpus_per_node * hardware.nodes + 9 + 1
 
 
-def rows_of_a_step(settings: Settings) -> int:
-    """Of self-play: what a step trains on, in rows of `solver.rollouts` responses (`self_play.ProposesAndSolves`)."""
-    asked, job = settings.self_play, settings.solver
-    singles = job.batch_size // job.rollouts
-    solutions = job.batch_size if asked.estimates == "train" else singles
-    return len(asked.kinds) * ((singles if asked.propose else 0) + solutions)
-
-
 def in_rows(settings: Settings) -> Settings:
     """The settings with a solver's batch that is a step of self-play, all of it one update."""
-    rows = rows_of_a_step(settings)
+    rows = rows_of_a_step(settings.self_play, settings.solver)
     return dataclasses.replace(
         settings, solver=dataclasses.replace(settings.solver, batch_size=rows, minibatch_size=rows)
     )

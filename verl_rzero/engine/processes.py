@@ -58,8 +58,9 @@ def follow(
     """Return when the stage has its result and, if it is the `last` of the process, the process has ended.
 
     The result is the last that a stage writes. Engines that end badly after it, or not within `GRACE_S`, take nothing
-    from it; that is noted in the stage's log, and no failure. `watch` is called several times a second with what the stage says of its progress.
-    Raises StageFailed, which the stage's directory then tells too; StageStalled where it says nothing for too long.
+    from it; that is noted in the stage's log, and no failure. `watch` is called several times a second with what the
+    stage says of its progress. Raises StageFailed, which the stage's directory then tells too; StageStalled where it
+    says nothing for too long.
     """
     result, log, began = stage_dir / run_dir.RESULT, stage_dir / run_dir.LOG, time.time()
     while not result.is_file() or (last and time.time() - result.stat().st_mtime < GRACE_S):

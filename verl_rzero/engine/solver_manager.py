@@ -1,7 +1,8 @@
 """The Solver's reward managers.
 
-On pseudo-labels: 1 if the boxed answer equals the label, else 0 (R-Zero, arXiv 2508.05004, Solver training). With
-a format weight w, as in the authors' scripts, (1 - w) x that + w x a format of their own.
+On pseudo-labels: 1 if the boxed answer equals the label, else 0 (R-Zero, arXiv 2508.05004, Solver training); a response
+that was cut off has no answer, as in votes and benchmarks. With a format weight w, as in the authors' scripts,
+(1 - w) x that + w x a format of their own.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ class SolverRewardManager(RewardManagerBase):
         """One rollout -> {"reward_score": in [0, 1], "reward_extra_info": {answered, right, grading_...}}."""
         item = data[0]
         text = response_text(self.tokenizer, item)
-        answer = last_boxed(text)
+        answer = last_boxed(text) if item.non_tensor_batch.get("finished", True) else None
         label = item.non_tensor_batch["reward_model"]["ground_truth"]
         tally = Tally(self.grader)
         right = answer is not None and await asyncio.to_thread(tally.same, answer, label)

@@ -18,6 +18,7 @@ from verl_rzero.rules.code_tasks import KINDS, Kind, Task
 from verl_rzero.rules.prompts import Messages, render
 from verl_rzero.rules.task_buffers import TaskBuffers
 from verl_rzero.settings import Settings
+from verl_rzero.settings.self_play_rules import rows_of_a_step
 
 if TYPE_CHECKING:
     from verl_rzero.engine.code_checks import Runner
@@ -90,7 +91,6 @@ def self_play(stage: StageInputs) -> dict[str, Any]:
     """One model learns to propose tasks and to solve them; the buffers go on from round to round."""
     from transformers import AutoTokenizer
 
-    from verl_rzero.engine import jobs
     from verl_rzero.engine.code_checks import runner
     from verl_rzero.engine.self_play import ProposesAndSolves
     from verl_rzero.engine.self_play_numbers import SelfPlayNumbers
@@ -101,7 +101,7 @@ def self_play(stage: StageInputs) -> dict[str, Any]:
         write_buffers(stage.dir / BUFFERS, buffers)
         return as_it_was(stage, "solver")
     nobody: Messages = [{"role": "user", "content": "self-play"}]  # the sampler writes each step's prompts
-    rows = prompt_rows("self-play", [nobody] * jobs.rows_of_a_step(asked))
+    rows = prompt_rows("self-play", [nobody] * rows_of_a_step(asked.self_play, job))
     records.write(stage.dir / PROMPTS, rows, records.PromptRow)
     tokenizer = AutoTokenizer.from_pretrained(stage.model("solver"))
     with runner(asked.execution) as programs:

@@ -18,6 +18,8 @@ from verl_rzero.publish.words import Words, paper, words
 from verl_rzero.rules.code_tasks import identity, solve_messages
 from verl_rzero.rules.prompts import Messages, challenger_messages, solver_messages
 from verl_rzero.settings import Settings, as_dict
+from verl_rzero.settings.rules import may_be_hub_name
+from verl_rzero.watch.reported import marked
 
 if TYPE_CHECKING:
     from huggingface_hub import CardData
@@ -71,6 +73,7 @@ def model_card(made: Exported) -> str:
             metric_type="accuracy", metric_name=f"{score.metric} accuracy", metric_value=round(score.value, 4),
         )
         for score in (last.scores if made.role == "solver" else [])
+        if score.benchmark != made.settings.evaluation.choose_by  # which is there for choosing, not for reporting
     ]  # fmt: skip
     data = ModelCardData(
         license=made.license,
@@ -161,8 +164,8 @@ def _scores(made: Exported) -> str:
 
 
 def _marked(made: Exported, benchmark: str) -> str:
-    """Its name, and whether its questions were trained on."""
-    return f"{benchmark} (trained on)" if benchmark == made.settings.data else benchmark
+    """Its name, and whether its questions were trained on or have chosen a round."""
+    return marked({"settings": as_dict(made.settings)}, benchmark)
 
 
 def _score(score: Score | None) -> str:
@@ -183,15 +186,18 @@ def settings_section(made: Exported) -> str:
     return f"## Settings\n\nAll of them; of local paths only the last part.\n\n{markdown.fenced('yaml', text)}"
 
 
-def _without_paths(value: Any) -> Any:
-    """Of absolute paths, which tell how somebody's machine is arranged, only the last part."""
+def _without_paths(value: Any, key: str = "") -> Any:
+    """Of local paths, which tell how somebody's machine is arranged, only the last part; of addresses nothing."""
     if isinstance(value, dict):
-        return {key: _without_paths(item) for key, item in value.items()}
+        return {name: _without_paths(item, name) for name, item in value.items()}
     if isinstance(value, list):
-        return [_without_paths(item) for item in value]
-    if isinstance(value, str) and re.fullmatch(r"(~|\.\.?)?/\S+", value):
-        return Path(value).name
-    return value
+        return [_without_paths(item, key) for item in value]
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(r"\w+://\S+", value):
+        return "(an address)"
+    is_file = key in ("path", "data") and not may_be_hub_name(value)
+    return Path(value).name if is_file or re.fullmatch(r"(~|\.\.?)?/\S+", value) else value
 
 
 def versions_section(made: Exported) -> str:

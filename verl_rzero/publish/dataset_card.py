@@ -56,7 +56,7 @@ def dataset_card(made: Exported) -> str:
     asked = "round 1" if made.round == 1 else f"rounds 1 to {made.round}"
     what = (
         f"What {asked} of a run of {paper(made.settings)} asked and answered, complete: nothing is left out, good or "
-        "bad. A Challenger, trained to ask what the Solver gets right about half the time, wrote the questions; "
+        "bad. A Challenger, trained to ask what the Solver does not always answer alike, wrote the questions; "
         f"the Solver answered each well-formed one {replies} times; the majority's answer is its label. {people}"
     )
     code = f"""\

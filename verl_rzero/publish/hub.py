@@ -44,12 +44,20 @@ def push(folder: Path, repo: str, kind: str, private: bool) -> str:
     try:
         if api.repo_exists(repo, repo_type=kind):
             files = {*api.list_repo_files(repo, repo_type=kind)}
-            if MARK not in files and files - OWN_FILES:
+            ours = MARK in files
+            if not ours and files - OWN_FILES:
                 why = f"there is a {kind} of this name already, with other things in it"
                 raise refusal("to", repo, why, "Write another name.")
         else:
+            ours = False
             api.create_repo(repo, repo_type=kind, private=private)
-        api.upload_folder(repo_id=repo, repo_type=kind, folder_path=folder, commit_message="verl_rzero.export")
+        api.upload_folder(
+            repo_id=repo,
+            repo_type=kind,
+            folder_path=folder,
+            commit_message="verl_rzero.export",
+            delete_patterns="*" if ours else None,  # of an export before, with other rounds or shards
+        )
     except (HfHubHTTPError, httpx.HTTPError) as error:
         raise UserError(f"to={repo}: the upload failed: {error}. {folder} is complete; try again.") from error
     return f"pushed   {api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo}"

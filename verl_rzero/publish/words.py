@@ -65,8 +65,7 @@ def _rzero(settings: Settings, role: str) -> Words:
             f"{_OWN_LABELS} {_NOT_TESTED}",
         ),
         "challenger": (
-            "It asks questions: GRPO trained it to ask what a second model, the Solver, gets right about half the "
-            "time.",
+            "It asks questions: GRPO trained it to ask what a second model, the Solver, does not always answer alike.",
             "It was paid for questions that split one Solver's answers, whether or not they have an answer. It was not "
             "tested for safety, nor on anything else.",
         ),

@@ -22,7 +22,7 @@ def problems(settings: Settings) -> Iterator[UserError]:
     if settings.curation.replay_share + settings.anchors.share >= 1:
         why = f"anchors.share={settings.anchors.share} and curation.replay_share leave no room for new questions"
         yield refusal("curation.replay_share", settings.curation.replay_share, why, "Write smaller shares.")
-    for role in ("challenger", "solver"):
+    for role in _in_batches(settings):
         yield from _batch_problems(role, getattr(settings, role))
     yield from _model_problems(settings.model)
     if "{question}" not in settings.prompts.solver_user:
@@ -33,8 +33,13 @@ def problems(settings: Settings) -> Iterator[UserError]:
     yield from _judge_problems(settings.evaluation.judge)
     yield from _choice_problems(settings)
     yield from _hardware_problems(settings.hardware)
-    for role in ("challenger", "solver"):
+    for role in _in_batches(settings):
         yield from _update_problems(role, getattr(settings, role), settings.hardware.train_gpus(role))
+
+
+def _in_batches(settings: Settings) -> tuple[str, ...]:
+    """The roles whose steps are batches of prompts. A step of Absolute Zero is one update (`self_play_rules.py`)."""
+    return {"rzero": ("challenger", "solver"), "ttrl": ("solver",)}.get(settings.algorithm, ())
 
 
 def _batch_problems(role: str, job: Challenger | Solver) -> Iterator[UserError]:

@@ -1,9 +1,12 @@
 """What can't go together in Absolute Zero's settings, each with a refusal that says what to write instead."""
 
+import math
 from collections.abc import Iterator
 
 from verl_rzero.base.errors import UserError, refusal
+from verl_rzero.settings.parts import Solver
 from verl_rzero.settings.run_settings import Settings
+from verl_rzero.settings.self_play import SelfPlay
 
 PLACES = {
     "propose_induction": ("program",),
@@ -42,8 +45,20 @@ def _kind_problems(settings: Settings) -> Iterator[UserError]:
         yield refusal("self_play.kinds", kinds, why, "Write self_play.kinds=[deduction, induction], for example.")
 
 
+def rows_of_a_step(asked: SelfPlay, job: Solver) -> int:
+    """What a step trains on, in rows of `job.rollouts` responses (`engine/self_play.py`)."""
+    singles = job.batch_size // job.rollouts
+    solutions = job.batch_size if asked.estimates == "train" else singles
+    return len(asked.kinds) * ((singles if asked.propose else 0) + solutions)
+
+
 def _step_problems(settings: Settings) -> Iterator[UserError]:
     asked, job = settings.self_play, settings.solver
+    rows, gpus = rows_of_a_step(asked, job), settings.hardware.train_gpus("solver")
+    if job.batch_size % job.rollouts == 0 and rows * job.rollouts % gpus:
+        why = f"a step's {rows} x {job.rollouts} responses can't be shared out evenly among {gpus} GPUs"
+        multiple = job.rollouts * gpus // math.gcd(gpus, rows * job.rollouts)
+        yield refusal("solver.batch_size", job.batch_size, why, f"Write a multiple of {multiple}.")
     if job.batch_size % job.rollouts:
         why = f"a step's responses are stored in rows of solver.rollouts={job.rollouts}"
         more = -(-job.batch_size // job.rollouts) * job.rollouts

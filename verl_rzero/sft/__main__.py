@@ -1,6 +1,7 @@
 """A fine-tuning from its words to a Hugging Face directory: `python -m verl_rzero.sft [key=value ...]`."""
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -145,7 +146,11 @@ def _result(here: Path, tokens: list[labels.Tokens]) -> dict[str, Any]:
         "code_version": run_dir.code_version(),
         "packages": run_dir.package_versions(),
         "finished": run_dir.now(),
-        "updates": _updates(here / "metrics.jsonl"),
+        # verl leaves an update out whose gradient isn't finite, and goes on
+        "updates": [
+            {name: value if math.isfinite(value) else None for name, value in update.items()}
+            for update in _updates(here / "metrics.jsonl")
+        ],
     }
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from verl_rzero import settings
 from verl_rzero.base.errors import UserError, refusal
-from verl_rzero.base.files import read_json
 from verl_rzero.data import run_dir
+from verl_rzero.data.outputs import solver_of
 from verl_rzero.settings import Hardware, compose, schema
 from verl_rzero.settings import rules as settings_rules
 from verl_rzero.settings.schema import doc
@@ -88,9 +88,7 @@ def _last_solver(run: Path, rounds: int) -> Path | str:
     done = [t for t in range(1, rounds + 1) if run_dir.is_done(run / f"round_{t}/solver")]
     if not done:
         raise refusal("run", run, "it has no trained Solver yet", "Let it finish a round, or write model= too.")
-    stage = run / f"round_{done[-1]}/solver"
-    named = read_json(stage / run_dir.RESULT)["model"]
-    return stage / "model" if named == "model" else str(named)
+    return solver_of(run, done[-1])
 
 
 def _problems(asked: Sft) -> Iterator[UserError]:

@@ -25,11 +25,12 @@ Curate a round's votes anew and see what each rule takes. No engine is started, 
   python -m verl_rzero.curate <run> round=2 band=[0.3,0.8] curation.min_margin_ratio=1.6
   python -m verl_rzero.curate <run> round=2 curation.duplicates=drop to=<dir>     also write the questions that are kept
 
-Keys: round, to, band and curation.* (python -m verl_rzero.coevolve --help says what they mean).
+Keys: round, to, band and curation.* but replay_share (python -m verl_rzero.coevolve --help says what they mean).
+What is written holds the round's own questions: none that a run replays, repeats or takes from people.
 """
 
 OWN = ("round", "to")
-CURATION = tuple(f"curation.{field.name}" for field in dataclasses.fields(Curation))
+CURATION = tuple(f"curation.{field.name}" for field in dataclasses.fields(Curation) if field.name != "replay_share")
 
 RULES: dict[str, tuple[str, ...]] = {
     "ill_posed": ("ill_posed_share",),
@@ -95,6 +96,8 @@ def _votes(run: Path, round_: int) -> list[VotedQuestion]:
 
 
 def _write(to: Path, asked: Settings, votes: list[VotedQuestion], curated: curation.Curated) -> None:
+    if to.exists() and not to.is_dir():
+        raise UserError(f"to={to}: this is a file. Write to=<a new directory>.")
     if to.exists() and any(to.iterdir()):
         raise UserError(f"to={to}: this directory is not empty. Write to=<a new directory>.")
     to.mkdir(parents=True, exist_ok=True)
@@ -109,6 +112,8 @@ def main(words: Sequence[str]) -> None:
     overrides = [word for word in words if word.startswith(("band=", "curation."))]
     run, own = run_and_options([word for word in words if word not in overrides], (*OWN, "band", *CURATION))
     its_own = settings.recall(run / run_dir.SETTINGS)
+    if any(word.startswith("curation.replay_share=") for word in overrides):
+        raise UserError("curation.replay_share: only the round's own questions are looked at here. Leave it out.")
     method = plan.method(its_own)
     if not method.has("votes"):
         raise UserError(f"{run}: a run of {method.title} keeps no votes, so there is nothing to curate.")

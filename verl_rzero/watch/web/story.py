@@ -154,7 +154,9 @@ def _questions(report: dict[str, Any]) -> str:
     m = replies_to_a_question(voted[0]["votes"])
     shares = listed([percent(part["votes"]["mean_agreement"], 0) for part in voted])
     text = f"Of the Solver\u2019s {m} answers to a question, {shares} agreed on average" + _in_rounds(voted)
-    text += "; the Challenger is rewarded for one half."
+    trained = any((part["challenger"] or {}).get("steps") for part in voted)
+    at_half = report["settings"]["challenger"]["uncertainty"] in ("paper", "released", "variance")
+    text += "; the Challenger is rewarded for one half." if trained and at_half else "."
     curated = [part for part in report["rounds"] if part["curation"]]
     if curated:
         kept = listed([percent(kept_share(part["curation"]), 0) for part in curated])
