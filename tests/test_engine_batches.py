@@ -213,6 +213,7 @@ else:
         made.wait()
 
     def long_replies(prompt: str, response: str, columns) -> tuple[float, dict]:
+        assert columns["finished"] is not response.endswith("...")  # the worker is told which were cut off
         return float(len(response)), {"answered": 1.0, "said": response, "of": prompt}
 
     def replies() -> dict[str, list[str]]:
