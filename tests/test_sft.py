@@ -327,9 +327,10 @@ def test_verl_accepts_it(words):
 # --- the model that comes out
 
 
-def test_a_trained_model_forgets_the_machine_that_trained_it(tmp_path):
+@pytest.mark.parametrize("of_start", [{"dtype": "float32"}, {"torch_dtype": "float32"}])
+def test_a_trained_model_forgets_the_machine_that_trained_it(tmp_path, of_start):
     for name, config in (
-        ("start", {"dtype": "float32"}),
+        ("start", of_start),
         ("trained", {"dtype": "bfloat16", "attn_implementation": "packed_sdpa", "vocab_size": 24}),
     ):
         (tmp_path / name).mkdir()

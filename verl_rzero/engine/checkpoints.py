@@ -133,6 +133,8 @@ def make_portable(model: Path, start: Path | str) -> None:
     config = read_json(model / "config.json")
     config.pop("attn_implementation", None)
     began = Path(start) / "config.json"
-    if began.is_file() and "dtype" in (before := read_json(began)):
-        config["dtype"] = before["dtype"]
+    before = read_json(began) if began.is_file() else {}
+    for name in ("torch_dtype", "dtype"):  # as it was called, and is
+        if name in before:
+            config["dtype"] = before[name]
     write_json(model / "config.json", config)
