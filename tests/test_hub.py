@@ -108,12 +108,14 @@ def test_a_new_repository_is_made_as_asked_and_can_be_pushed_to_again(hub, folde
     assert hub.private == {"models/owner/name": True, "datasets/owner/name": False}
     assert sorted(hub.files["models/owner/name"]) == [".gitattributes", "README.md", "rzero_export.json"]
 
-    hub.files["models/owner/name"]["model-00002-of-00002.safetensors"] = "of an export before"
+    more = ("model-00002-of-00002.safetensors", "votes/round_9.parquet", "added-by-hand.gguf", "LICENSE")
+    hub.files["models/owner/name"] |= dict.fromkeys(more, "")
     (folder / "README.md").write_text("---\ntags: [x]\n---\nA better card.\n")
     ran = python(PUSH, folder, "owner/name", "model", "true", home=tmp_path, port=hub.server_port)
     assert ran.returncode == 0, ran.stderr
     assert hub.files["models/owner/name"]["README.md"].endswith("A better card.\n")
-    assert sorted(hub.files["models/owner/name"]) == [".gitattributes", "README.md", "rzero_export.json"]
+    stay = {".gitattributes", "README.md", "rzero_export.json", "added-by-hand.gguf", "LICENSE"}
+    assert {*hub.files["models/owner/name"]} == stay
 
 
 def test_a_repository_with_other_things_in_it_is_left_alone(hub, folder, tmp_path):

@@ -47,7 +47,7 @@ else:
         def apply_chat_template(self, messages, add_generation_prompt, tokenize):
             return [ord(c) for message in messages for c in message["content"]]
 
-    def rollout(text: str, label: str = "") -> DataProto:
+    def rollout(text: str, label: str = "", finished: bool = True) -> DataProto:
         """One response, right-padded by three tokens, after a prompt of two."""
         ids = torch.tensor([[ord(c) for c in text] + [0] * 3])
         mask = torch.tensor([[1, 1] + [1] * len(text) + [0] * 3])
@@ -56,7 +56,8 @@ else:
         )
         rows = np.empty(1, dtype=object)
         rows[0] = {"style": "rule", "ground_truth": label}
-        return DataProto(batch=batch, non_tensor_batch={"reward_model": rows})
+        columns = {"reward_model": rows, "finished": np.array([finished], dtype=object)}
+        return DataProto(batch=batch, non_tensor_batch=columns)
 
     def config(role: str, *overrides: str):
         return OmegaConf.create(
@@ -77,8 +78,7 @@ else:
     def test_a_response_that_was_cut_off_has_no_answer():
         manager = SolverRewardManager(config("solver", "solver.format_weight=0.1"), Tokens())
         for finished, reward, answered in ((True, 0.9, 1.0), (False, 0.0, 0.0)):
-            given = rollout("\\boxed{7}. And the next", label="7")
-            given.non_tensor_batch["finished"] = np.array([finished], dtype=object)
+            given = rollout("\\boxed{7}. And the next", label="7", finished=finished)
             result = asyncio.run(manager.run_single(given))
             assert (result["reward_score"], result["reward_extra_info"]["answered"]) == (reward, answered)
 

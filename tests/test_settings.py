@@ -210,6 +210,12 @@ def test_only_the_updates_that_there_are_must_be_shared_out_evenly():
     assert "solver.batch_size=64: a step's 48 x 8 responses can't be shared out evenly among 5 GPUs" in message
     assert "Write a multiple of 40." in message
     assert settings.load([*zero, "hardware.gpus_per_node=5", "solver.batch_size=80"])
+    # One kind without proposals has as many responses as the batch: what is advised is not what it is already.
+    few = ["self_play.kinds=[deduction]", "self_play.propose=false", "solver.rollouts=2", "solver.batch_size=4"]
+    message = refused(*zero, *few, "hardware.gpus_per_node=8")
+    assert "solver.batch_size=4: a step's 2 x 2 responses" in message
+    assert "Write a multiple of 8." in message
+    assert settings.load([*zero, *few[:-1], "solver.batch_size=8", "hardware.gpus_per_node=8"])
 
 
 @pytest.mark.parametrize(("words", "m"), [([], 10), (["votes=4"], 4), (["votes=4", "dataset_votes=3"], 3)])

@@ -140,10 +140,10 @@ def trainer(config: DictConfig, model: Shape) -> Process:
     share = -(-(model.parameters + adapter) // _ranks(config))
     trained = -(-adapter // _ranks(config)) if adapter else share
     state = training_state(share, trained, width_of(fsdp.model_dtype))
-    refers = job.actor.use_kl_loss and (not adapter or config.verl_rzero.reference_model is not None)
-    if refers and config.trainer.device == "cpu":
-        width = width_of(job.ref.fsdp_config.model_dtype)
-        state["reference model"] = width * -(-model.parameters // _ranks(config))
+    has_reference = job.actor.use_kl_loss and (not adapter or config.verl_rzero.reference_model is not None)
+    if has_reference and config.trainer.device == "cpu":
+        of_weights = -(-model.parameters // _ranks(config))
+        state["reference model"] = width_of(job.ref.fsdp_config.model_dtype) * of_weights
     (tokens, scored), width = micro_batch_tokens(config), width_of(fsdp.dtype)
     batch = {
         f"activations of {tokens:,} tokens": activations(model, tokens, width, job.model.enable_gradient_checkpointing),

@@ -31,7 +31,7 @@ class SolverRewardManager(RewardManagerBase):
         """One rollout -> {"reward_score": in [0, 1], "reward_extra_info": {answered, right, grading_...}}."""
         item = data[0]
         text = response_text(self.tokenizer, item)
-        answer = last_boxed(text) if item.non_tensor_batch.get("finished", True) else None
+        answer = last_boxed(text) if item.non_tensor_batch["finished"] else None
         label = item.non_tensor_batch["reward_model"]["ground_truth"]
         tally = Tally(self.grader)
         right = answer is not None and await asyncio.to_thread(tally.same, answer, label)

@@ -183,7 +183,8 @@ def settings_section(made: Exported) -> str:
     """All settings of the run."""
     chosen = {key: value for key, value in as_dict(made.settings).items() if key not in ("run_dir", "dry_run")}
     text = yaml.safe_dump(_without_paths(chosen), sort_keys=False, allow_unicode=True, width=110).rstrip()
-    return f"## Settings\n\nAll of them; of local paths only the last part.\n\n{markdown.fenced('yaml', text)}"
+    how = "All of them; of local paths only the last part, and no addresses."
+    return f"## Settings\n\n{how}\n\n{markdown.fenced('yaml', text)}"
 
 
 def _without_paths(value: Any, key: str = "") -> Any:

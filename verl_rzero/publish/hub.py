@@ -15,6 +15,9 @@ MARK = "rzero_export.json"
 OWN_FILES = {".gitattributes"}
 """What the Hub puts into a new repository."""
 
+OF_AN_EXPORT = ["model*.safetensors", "model*.safetensors.index.json", "*/round_*.parquet"]
+"""What an export before may have had more of: shards of the model, rounds. What a user has added stays."""
+
 
 def checked_name(name: str) -> str:
     """A name on the Hub; raises UserError when it can't be one."""
@@ -44,19 +47,17 @@ def push(folder: Path, repo: str, kind: str, private: bool) -> str:
     try:
         if api.repo_exists(repo, repo_type=kind):
             files = {*api.list_repo_files(repo, repo_type=kind)}
-            ours = MARK in files
-            if not ours and files - OWN_FILES:
+            if MARK not in files and files - OWN_FILES:
                 why = f"there is a {kind} of this name already, with other things in it"
                 raise refusal("to", repo, why, "Write another name.")
         else:
-            ours = False
             api.create_repo(repo, repo_type=kind, private=private)
         api.upload_folder(
             repo_id=repo,
             repo_type=kind,
             folder_path=folder,
             commit_message="verl_rzero.export",
-            delete_patterns="*" if ours else None,  # of an export before, with other rounds or shards
+            delete_patterns=OF_AN_EXPORT,
         )
     except (HfHubHTTPError, httpx.HTTPError) as error:
         raise UserError(f"to={repo}: the upload failed: {error}. {folder} is complete; try again.") from error

@@ -55,14 +55,15 @@ def rows_of_a_step(asked: SelfPlay, job: Solver) -> int:
 def _step_problems(settings: Settings) -> Iterator[UserError]:
     asked, job = settings.self_play, settings.solver
     rows, gpus = rows_of_a_step(asked, job), settings.hardware.train_gpus("solver")
-    if job.batch_size % job.rollouts == 0 and rows * job.rollouts % gpus:
-        why = f"a step's {rows} x {job.rollouts} responses can't be shared out evenly among {gpus} GPUs"
-        multiple = job.rollouts * gpus // math.gcd(gpus, rows * job.rollouts)
-        yield refusal("solver.batch_size", job.batch_size, why, f"Write a multiple of {multiple}.")
     if job.batch_size % job.rollouts:
         why = f"a step's responses are stored in rows of solver.rollouts={job.rollouts}"
         more = -(-job.batch_size // job.rollouts) * job.rollouts
         yield refusal("solver.batch_size", job.batch_size, why, f"Write a multiple of it: solver.batch_size={more}.")
+    elif rows * job.rollouts % gpus:
+        why = f"a step's {rows} x {job.rollouts} responses can't be shared out evenly among {gpus} GPUs"
+        of_the_least = rows * job.rollouts // (job.batch_size // job.rollouts)  # responses where a batch is one row
+        multiple = job.rollouts * gpus // math.gcd(gpus, of_the_least)
+        yield refusal("solver.batch_size", job.batch_size, why, f"Write a multiple of {multiple}.")
     if asked.estimates == "train" and asked.solves == "previous_step":
         why = "the solutions that estimate are of tasks of this step"
         yield refusal("self_play.estimates", asked.estimates, why, "Write self_play.solves=this_step with it.")
